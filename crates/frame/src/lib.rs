@@ -1,0 +1,23 @@
+//! What a picture is: pure data and decisions shared by both ends of the wire.
+//!
+//! * [`jpeg`]: is this a complete JPEG, how large is the picture, where does it end?
+//! * [`split`]: cut a byte stream (`rpicam-vid`'s pipe) into JPEGs.
+//! * [`wire`]: header names, flags and the binary header of `stillwatch.v1`.
+//! * [`Picture`] and [`Frame`]: a validated JPEG, and the same with its identity.
+//!
+//! No I/O, no clock, no async runtime belongs here: everything is a function of its arguments,
+//! so that it can be tested with generated input and fuzzed.
+
+#![forbid(unsafe_code)]
+
+mod camera;
+mod capture;
+mod huffman;
+pub mod jpeg;
+mod picture;
+pub mod split;
+pub mod wire;
+
+pub use camera::{BadCameraId, CameraId};
+pub use capture::{CaptureTime, Frame};
+pub use picture::{ContentHash, Picture};

@@ -1,0 +1,79 @@
+//! Files that are either the old or the new, never half of one.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// What has to survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Survives {
+    /// The end of this process; for files on a tmpfs, or that are written again soon.
+    Exit,
+    /// A power cut: file and directory are synced before this returns.
+    PowerCut,
+}
+
+/// Replaces `path` by `content` in one step, through a temporary file beside it.
+///
+/// # Errors
+/// Whatever the file system says; `path` is untouched then.
+pub fn replace(path: &Path, content: &[u8], survives: Survives) -> io::Result<()> {
+    let temporary = beside(path)?;
+    let written = write(&temporary, content, survives).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The error that matters is the first one.
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
+    match (survives, path.parent()) {
+        (Survives::PowerCut, Some(directory)) => File::open(directory)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+fn write(path: &Path, content: &[u8], survives: Survives) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(content)?;
+    match survives {
+        Survives::Exit => Ok(()),
+        Survives::PowerCut => file.sync_all(),
+    }
+}
+
+/// `.NAME.tmp` in the same directory: hidden from whoever serves it, and one per file, so that
+/// what a crash left behind is overwritten the next time.
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(".tmp");
+    Ok(path.with_file_name(hidden))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_and_leaves_nothing_beside() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("status.json");
+        for (content, survives) in [("one", Survives::Exit), ("two", Survives::PowerCut)] {
+            replace(&path, content.as_bytes(), survives).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failure_leaves_the_old_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("taken");
+        // A directory can't be replaced by a file.
+        fs::create_dir_all(path.join("inside")).unwrap();
+        assert!(replace(&path, b"new", Survives::Exit).is_err());
+        assert!(path.join("inside").exists());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

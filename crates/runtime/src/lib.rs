@@ -1,0 +1,16 @@
+//! The ambient world, for both binaries: what time it is, what to log, how tasks live and die,
+//! which settings apply.
+//!
+//! Nothing about pictures, cameras or HTTP belongs here, and no decision about health (that is
+//! `ladder`): only the thin, bounded effects that both programs need in the same way.
+
+pub mod clock;
+pub mod files;
+pub mod log;
+pub mod mark;
+pub mod notify;
+pub mod secret;
+pub mod settings;
+pub mod signal;
+pub mod slot;
+pub mod tasks;
