@@ -1,0 +1,83 @@
+//! The map of `run`: what is built, what hands frames to what, and in which order it ends.
+//!
+//! ```text
+//! camera thread ──► slot ──► upload task ──► relay
+//!       │                        │
+//!       └──────── health ◄───────┘
+//!                    └──► supervise task: systemd, status file;  LED task
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use runtime::slot::slot;
+use runtime::tasks::Tasks;
+use runtime::{notify, signal};
+
+use crate::config::{Config, UploadConfig};
+use crate::health::Health;
+use crate::sensor::thread::{Sensor, watch};
+use crate::supervise::{Supervisor, led};
+use crate::{supervise, upload};
+
+/// Tasks that have not ended by then are cut off: the agent stops within a second.
+const STOP_WITHIN: Duration = Duration::from_millis(600);
+
+/// Why the agent ended, other than because it was told to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error("can't set up HTTP: {0}")]
+    Http(#[from] reqwest::Error),
+    #[error("can't listen for signals: {0}")]
+    Signals(#[from] std::io::Error),
+    #[error("{0}; ending, for systemd to start the agent anew")]
+    TaskEnded(runtime::tasks::Ended),
+}
+
+/// Captures and uploads until a signal ends it.
+pub(crate) async fn run(config: Config, upload: UploadConfig) -> Result<(), RunError> {
+    let stop_requested = signal::stop_requested();
+    let health = Arc::new(Health::new());
+    let (writer, reader) = slot();
+    let sensor = Arc::new(Sensor {
+        id: config.id.clone(),
+        config: config.camera.clone(),
+        trust: config.clock,
+        frames: writer,
+        health: Arc::clone(&health),
+        seq: AtomicU64::new(0),
+    });
+    let http = upload::Http::new(&upload)?;
+    let supervisor = Supervisor {
+        health: Arc::clone(&health),
+        sensor: Arc::clone(&sensor),
+        upload_turn: upload.timeout.max(upload.retry_max),
+        relay: upload.url.to_string(),
+        status_file: config.status_file,
+    };
+    tracing::info!("uploading camera \"{}\" to {}", config.id, upload.url);
+
+    let mut tasks = Tasks::default();
+    let stop = tasks.stop_token();
+    let uploads = upload::run(http, upload, reader, Arc::clone(&health), stop.clone());
+    tasks.spawn("camera", watch(sensor, stop.clone()));
+    tasks.spawn("upload", uploads);
+    tasks.spawn("supervise", supervise::run(supervisor, stop.clone()));
+    if let Some(gpio) = config.led_gpio {
+        tasks.spawn("led", led::run(gpio, health, stop));
+    }
+
+    let outcome = tokio::select! {
+        signal = stop_requested => {
+            tracing::info!("{}: stopping", signal?);
+            Ok(())
+        }
+        ended = tasks.ended() => Err(RunError::TaskEnded(ended)),
+    };
+    notify::stopping();
+    for name in tasks.stop(STOP_WITHIN).await {
+        tracing::warn!("the task \"{name}\" did not end in time and was cut off");
+    }
+    outcome
+}

@@ -1,0 +1,411 @@
+//! Every setting of the agent, with its default and its limits: from raw text to a `Config` that
+//! leaves nothing to interpret. Reading the layers is `runtime::settings`' work.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use frame::CameraId;
+use runtime::secret::{Secret, SecretError};
+use runtime::settings::{self, Key, Kind, Layers, SettingsError, Size};
+use serde::Deserialize;
+use url::Url;
+
+use crate::cli;
+
+/// Read if it exists and no other is named.
+const DEFAULT_FILE: &str = "/etc/stillwatch/agent.toml";
+
+/// The password's variable; `STILLWATCH_` is every key's prefix, and this is no key, so that the
+/// password is never written into a configuration file that others may read.
+const PASSWORD_VARIABLE: &str = "STILLWATCH_PASSWORD";
+
+/// All keys: docs/configuration.md shows this table.
+pub(crate) const KEYS: &[Key] = &[
+    Key {
+        name: "camera.id",
+        kind: Kind::Text,
+        default: "\"default\"",
+        help: "Name of this camera at the relay: 1 to 32 of a-z, 0-9 and `-`. Flag `--camera`.",
+    },
+    Key {
+        name: "camera.source",
+        kind: Kind::Choice(&["auto", "v4l2", "rpicam", "directory", "pattern"]),
+        default: "\"auto\"",
+        help: "Where pictures come from. `auto` is the first camera found: v4l2, then rpicam. Flag `--source`.",
+    },
+    Key {
+        name: "camera.device",
+        kind: Kind::Text,
+        default: "",
+        help: "Device of the source v4l2, such as `/dev/v4l/by-id/…` or `/dev/video0`; the first that captures, if not given. Flag `--device`.",
+    },
+    Key {
+        name: "camera.path",
+        kind: Kind::Text,
+        default: "",
+        help: "Folder of the source directory. Flag `--path`.",
+    },
+    Key {
+        name: "camera.directory_mode",
+        kind: Kind::Choice(&["newest", "cycle"]),
+        default: "\"newest\"",
+        help: "`newest` uploads the folder's newest JPEG whenever there is a newer one, with its file's time; `cycle` plays all of them in turn, by name.",
+    },
+    Key {
+        name: "camera.size",
+        kind: Kind::Size,
+        default: "\"1280x720\"",
+        help: "Size asked of the camera; it may choose the nearest it has. Flag `--size`.",
+    },
+    Key {
+        name: "camera.fps",
+        kind: Kind::Number(0.01, 120.0),
+        default: "5",
+        help: "Pictures per second; a faster camera's are left out. Flag `--fps`.",
+    },
+    Key {
+        name: "camera.quality",
+        kind: Kind::Integer(1, 100),
+        default: "85",
+        help: "JPEG quality where the agent or rpicam-vid encodes; a camera's own JPEGs pass untouched. Flag `--quality`.",
+    },
+    Key {
+        name: "camera.warm_up",
+        kind: Kind::Duration(0, 60_000),
+        default: "\"1s\"",
+        help: "Pictures of a real camera are left out for this long after it was opened, until exposure and colours have settled.",
+    },
+    Key {
+        name: "camera.frame_timeout",
+        kind: Kind::Duration(200, 600_000),
+        default: "\"5s\"",
+        help: "No picture for this long (or for three of the camera's intervals, if that is longer) counts as a failure: the camera is closed and opened again.",
+    },
+    Key {
+        name: "camera.rpicam_command",
+        kind: Kind::Text,
+        default: "\"rpicam-vid\"",
+        help: "Program of the source rpicam (`libcamera-vid` on older systems).",
+    },
+    Key {
+        name: "camera.rpicam_arguments",
+        kind: Kind::Text,
+        default: "",
+        help: "More arguments for it, separated by blanks, such as `--rotation 180 --awb daylight`.",
+    },
+    Key {
+        name: "upload.relay",
+        kind: Kind::Text,
+        default: "",
+        help: "Where to upload to, such as `http://host:5000/`; the tutorial's `http://host:5000/?password=…` works too. Flag `--relay`.",
+    },
+    Key {
+        name: "upload.password_file",
+        kind: Kind::Text,
+        default: "",
+        help: "File with the relay's password, one line, readable by its owner only. Flag `--password-file`.",
+    },
+    Key {
+        name: "upload.transport",
+        kind: Kind::Choice(&["auto", "http"]),
+        default: "\"auto\"",
+        help: "How pictures are sent; `auto` is the best this version has. Flag `--transport`.",
+    },
+    Key {
+        name: "upload.timeout",
+        kind: Kind::Duration(100, 300_000),
+        default: "\"10s\"",
+        help: "An upload that takes longer is given up, and the newest picture is tried instead.",
+    },
+    Key {
+        name: "upload.retry_min",
+        kind: Kind::Duration(10, 60_000),
+        default: "\"200ms\"",
+        help: "Wait after the first failure; doubled with each further one.",
+    },
+    Key {
+        name: "upload.retry_max",
+        kind: Kind::Duration(10, 600_000),
+        default: "\"5s\"",
+        help: "The longest wait between two attempts.",
+    },
+    Key {
+        name: "led.gpio",
+        kind: Kind::Integer(0, 27),
+        default: "",
+        help: "BCM number of the GPIO pin of a status LED: steady while uploading, slow blinking without network, fast blinking without camera.",
+    },
+    Key {
+        name: "agent.clock",
+        kind: Kind::Choice(&["auto", "trusted"]),
+        default: "\"auto\"",
+        help: "Whether capture times can be believed: `auto` asks the kernel whether the clock is synchronised, `trusted` says so where nobody tells the kernel (a container, a virtual machine).",
+    },
+    Key {
+        name: "agent.status_file",
+        kind: Kind::Text,
+        default: "",
+        help: "Where the running agent writes its status each second; `status.json` in systemd's runtime directory or `/run/stillwatch-agent` or `$XDG_RUNTIME_DIR`, if not given.",
+    },
+];
+
+/// Where pictures come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SourceKind {
+    Auto,
+    V4l2,
+    Rpicam,
+    Directory,
+    Pattern,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DirectoryMode {
+    Newest,
+    Cycle,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ClockTrust {
+    Auto,
+    Trusted,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct CameraConfig {
+    pub id: String,
+    pub source: SourceKind,
+    pub device: Option<PathBuf>,
+    pub path: Option<PathBuf>,
+    pub directory_mode: DirectoryMode,
+    pub size: Size,
+    pub fps: f64,
+    pub quality: u8,
+    #[serde(deserialize_with = "settings::duration")]
+    pub warm_up: Duration,
+    #[serde(deserialize_with = "settings::duration")]
+    pub frame_timeout: Duration,
+    pub rpicam_command: PathBuf,
+    pub rpicam_arguments: String,
+}
+
+impl Default for CameraConfig {
+    fn default() -> Self {
+        CameraConfig {
+            id: CameraId::default().to_string(),
+            source: SourceKind::Auto,
+            device: None,
+            path: None,
+            directory_mode: DirectoryMode::Newest,
+            size: Size { width: 1280, height: 720 },
+            fps: 5.0,
+            quality: 85,
+            warm_up: Duration::from_secs(1),
+            frame_timeout: Duration::from_secs(5),
+            rpicam_command: "rpicam-vid".into(),
+            rpicam_arguments: String::new(),
+        }
+    }
+}
+
+impl CameraConfig {
+    /// The time between two pictures.
+    pub(crate) fn interval(&self) -> Duration {
+        Duration::from_secs_f64(1.0 / self.fps)
+    }
+
+    /// How long without a picture is a failure.
+    pub(crate) fn patience(&self) -> Duration {
+        self.frame_timeout.max(self.interval() * 3)
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawUpload {
+    relay: Option<String>,
+    password_file: Option<PathBuf>,
+    #[serde(rename = "transport")]
+    _transport: String,
+    #[serde(deserialize_with = "settings::duration")]
+    timeout: Duration,
+    #[serde(deserialize_with = "settings::duration")]
+    retry_min: Duration,
+    #[serde(deserialize_with = "settings::duration")]
+    retry_max: Duration,
+}
+
+impl Default for RawUpload {
+    fn default() -> Self {
+        RawUpload {
+            relay: None,
+            password_file: None,
+            _transport: "auto".to_owned(),
+            timeout: Duration::from_secs(10),
+            retry_min: Duration::from_millis(200),
+            retry_max: Duration::from_secs(5),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct RawLed {
+    gpio: Option<u8>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawAgent {
+    clock: ClockTrust,
+    status_file: Option<PathBuf>,
+}
+
+impl Default for RawAgent {
+    fn default() -> Self {
+        RawAgent { clock: ClockTrust::Auto, status_file: None }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct RawConfig {
+    camera: CameraConfig,
+    upload: RawUpload,
+    led: RawLed,
+    agent: RawAgent,
+}
+
+/// Where and how to upload.
+#[derive(Debug, Clone)]
+pub(crate) struct UploadConfig {
+    /// Upload URL with everything but the password.
+    pub url: Url,
+    pub password: Secret,
+    pub timeout: Duration,
+    pub retry_min: Duration,
+    pub retry_max: Duration,
+}
+
+/// All settings, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub id: CameraId,
+    pub camera: CameraConfig,
+    /// `None` if no relay is named, which only `run` needs.
+    pub upload: Option<UploadConfig>,
+    pub led_gpio: Option<u8>,
+    pub clock: ClockTrust,
+    pub status_file: PathBuf,
+    /// Variables that look like ours and name no key.
+    pub unknown_variables: Vec<String>,
+}
+
+/// Why there is no usable configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Password(#[from] SecretError),
+    #[error("{0}")]
+    Value(String),
+}
+
+impl Config {
+    /// Reads file, environment and flags.
+    pub(crate) fn load(flags: &cli::Settings) -> Result<Config, ConfigError> {
+        let default = Path::new(DEFAULT_FILE);
+        let file = flags.config.as_deref().or_else(|| default.exists().then_some(default));
+        let variables = std::env::vars()
+            .filter(|(name, _)| name != PASSWORD_VARIABLE && name != runtime::log::FILTER_VARIABLE)
+            .collect();
+        let layers = Layers { keys: KEYS, file, variables, flags: flags.flags() };
+        let loaded = settings::load::<RawConfig>(layers)?;
+        let place = |key| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
+        let RawConfig { camera, upload, led, agent } = &loaded.value;
+        let id = camera.id.parse().map_err(|error| {
+            ConfigError::Value(format!("{}camera.id: {error}", place("camera.id")))
+        })?;
+        if camera.source == SourceKind::Directory && camera.path.is_none() {
+            let why = "camera.source is \"directory\" but camera.path is not set: name the folder";
+            return Err(ConfigError::Value(format!("{}{why}", place("camera.source"))));
+        }
+        let upload = match &upload.relay {
+            Some(relay) => Some(UploadConfig::new(relay, &place("upload.relay"), &id, upload)?),
+            None => None,
+        };
+        Ok(Config {
+            id,
+            camera: camera.clone(),
+            upload,
+            led_gpio: led.gpio,
+            clock: agent.clock,
+            status_file: agent.status_file.clone().unwrap_or_else(default_status_file),
+            unknown_variables: loaded.unknown_variables.clone(),
+        })
+    }
+}
+
+impl UploadConfig {
+    fn new(relay: &str, place: &str, id: &CameraId, raw: &RawUpload) -> Result<Self, ConfigError> {
+        let wrong = |what: &str| ConfigError::Value(format!("{place}upload.relay: {what}"));
+        // The URL may hold the password: the message must not repeat it.
+        let mut url = Url::parse(relay)
+            .map_err(|error| wrong(&format!("not a URL ({error}); write http://host:5000/")))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Err(wrong("not a relay's URL; write http://host:5000/"));
+        }
+        let (passwords, others): (Vec<_>, Vec<_>) =
+            url.query_pairs().into_owned().partition(|(name, _)| name == "password");
+        url.set_query(None);
+        if !others.is_empty() {
+            url.query_pairs_mut().extend_pairs(others);
+        }
+        // The tutorial's server knows one camera and one path; any other camera has its own.
+        if *id != CameraId::default() {
+            url.path_segments_mut()
+                .map_err(|()| wrong("not a relay's URL"))?
+                .pop_if_empty()
+                .extend(["cameras", id.as_str()]);
+        }
+        let in_url = passwords.first().and_then(|(_, password)| Secret::new(password));
+        let password = find_password(raw, in_url)?.ok_or_else(|| {
+            ConfigError::Value(format!(
+                "no password for the relay: set {PASSWORD_VARIABLE}, upload.password_file \
+                 (--password-file), or write it into the URL as ?password=…"
+            ))
+        })?;
+        let RawUpload { timeout, retry_min, retry_max, .. } = *raw;
+        Ok(UploadConfig { url, password, timeout, retry_min, retry_max })
+    }
+}
+
+/// A file that was named wins, then systemd's credential, the variable, and the URL.
+fn find_password(raw: &RawUpload, in_url: Option<Secret>) -> Result<Option<Secret>, SecretError> {
+    if let Some(path) = &raw.password_file {
+        return Secret::read(path).map(Some);
+    }
+    if let Some(secret) = Secret::credential("password")? {
+        return Ok(Some(secret));
+    }
+    let in_variable = std::env::var(PASSWORD_VARIABLE).ok();
+    Ok(in_variable.as_deref().and_then(Secret::new).or(in_url))
+}
+
+fn default_status_file() -> PathBuf {
+    let system = PathBuf::from("/run/stillwatch-agent");
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    variable("RUNTIME_DIRECTORY")
+        .or_else(|| system.is_dir().then_some(system))
+        .or_else(|| variable("XDG_RUNTIME_DIR").map(|base| base.join("stillwatch-agent")))
+        .unwrap_or_else(|| std::env::temp_dir().join("stillwatch-agent"))
+        .join("status.json")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+use std::fs;
+
+use super::*;
+
+fn load(file: &str, flags: cli::Settings) -> Result<Config, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("agent.toml");
+    fs::write(&path, file).unwrap();
+    Config::load(&cli::Settings { config: Some(path), ..flags })
+}
+
+fn relay(url: &str) -> cli::Settings {
+    cli::Settings { relay: Some(url.to_owned()), ..cli::Settings::default() }
+}
+
+#[test]
+fn defaults_are_those_of_the_table() {
+    // Each default of the table, read as if it had been written, changes nothing.
+    let mut file = String::new();
+    for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
+        file += &format!("{} = {}\n", key.name, key.default);
+    }
+    let written = load(&file, relay("http://h/?password=1")).unwrap();
+    let defaults = load("", relay("http://h/?password=1")).unwrap();
+    assert_eq!(format!("{written:?}"), format!("{defaults:?}"));
+}
+
+#[test]
+fn every_key_of_the_table_can_be_read() {
+    for key in KEYS {
+        let value = match key.kind {
+            Kind::Text => "\"garden\"",
+            Kind::Integer(..) => "5",
+            Kind::Choice(_) | Kind::Flag | Kind::Number(..) | Kind::Duration(..) | Kind::Size => {
+                key.default
+            }
+        };
+        let value = if key.name == "upload.relay" { "\"http://h/?password=1\"" } else { value };
+        let value = if key.name == "upload.password_file" { continue } else { value };
+        let result = load(&format!("{} = {value}\n", key.name), cli::Settings::default());
+        assert!(result.is_ok(), "{}: {result:?}", key.name);
+    }
+}
+
+#[test]
+fn the_tutorials_url_is_taken_as_it_is() {
+    let upload =
+        load("", relay("http://192.168.1.100:5000/?password=a%26b")).unwrap().upload.unwrap();
+    assert_eq!(upload.url.as_str(), "http://192.168.1.100:5000/");
+    assert_eq!(upload.password.expose(), "a&b");
+}
+
+#[test]
+fn a_named_camera_has_its_own_path() {
+    for (base, whole) in [
+        ("http://h:5000", "http://h:5000/cameras/garden"),
+        ("http://h:5000/", "http://h:5000/cameras/garden"),
+        ("https://h/cam/", "https://h/cam/cameras/garden"),
+    ] {
+        let flags =
+            cli::Settings { camera: Some("garden".into()), ..relay(&format!("{base}?password=1")) };
+        assert_eq!(load("", flags).unwrap().upload.unwrap().url.as_str(), whole);
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = directory.path().join("open");
+    fs::write(&open, "s3cret").unwrap();
+    let mut permissions = fs::metadata(&open).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
+    fs::set_permissions(&open, permissions).unwrap();
+    let with_file =
+        cli::Settings { password_file: Some(open.display().to_string()), ..relay("http://h/") };
+    let named = cli::Settings { camera: Some("Garden!".into()), ..cli::Settings::default() };
+    for (file, flags, says) in [
+        ("[camera]\nfsp = 1", cli::Settings::default(), "did you mean \"camera.fps\"?"),
+        (
+            "[camera]\nid = \"A b\"",
+            cli::Settings::default(),
+            "agent.toml: camera.id: \"A b\" is no camera id",
+        ),
+        ("", named, "--camera: camera.id: \"Garden!\""),
+        ("[camera]\nsource = \"directory\"", cli::Settings::default(), "camera.path is not set"),
+        ("", relay("http://h/"), "set STILLWATCH_PASSWORD"),
+        ("", relay("host:5000?password=s3cret"), "--relay: upload.relay: not a relay's URL"),
+        ("", relay("ftp://h/?password=s3cret"), "not a relay's URL"),
+        ("", with_file, "chmod 600"),
+    ] {
+        let error = load(file, flags).unwrap_err().to_string();
+        assert!(error.contains(says), "{file}: {error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
+fn the_reference_is_in_step() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (start, end) = ("<!-- agent keys -->\n", "<!-- /agent keys -->");
+    let (before, rest) = page.split_once(start).unwrap();
+    let (_, after) = rest.split_once(end).unwrap();
+    let right = format!("{before}{start}{}{end}{after}", settings::reference(KEYS));
+    if std::env::var_os("BLESS").is_some() {
+        return fs::write(&path, &right).unwrap();
+    }
+    assert!(page == right, "docs/configuration.md: run BLESS=1 cargo test -p stillwatch-agent");
+}

@@ -1,0 +1,115 @@
+//! `stillwatch-agent`: captures still JPEG frames and uploads the newest to a relay.
+//!
+//! Arguments, configuration and exit codes only: `app.rs` is the map.
+
+mod app;
+mod bench;
+mod cli;
+mod config;
+mod encode;
+mod health;
+mod sensor;
+mod status;
+mod supervise;
+mod upload;
+
+use std::fs;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use config::{Config, ConfigError};
+use runtime::settings::EXIT_CONFIG;
+use sensor::probe;
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    if let Err(error) = runtime::log::start() {
+        eprintln!("no log: {error}");
+    }
+    let outcome = match &command {
+        Command::Run(settings) => Config::load(settings).map(run),
+        Command::Probe(report) => Config::load(&report.settings).map(|config| {
+            let found = probe::cameras(&config.camera);
+            if report.json {
+                print_json(&found)
+            } else {
+                probe::print(&found)
+            }
+            ExitCode::from(u8::from(found.cameras.is_empty()))
+        }),
+        Command::Bench(bench) => Config::load(&bench.settings).map(|config| {
+            let duration = Duration::from_secs(bench.seconds);
+            ended(bench::run(&config, duration, bench.json))
+        }),
+        Command::CheckConfig(settings) => Config::load(settings).map(|config| check(&config)),
+        Command::Status(report) => Config::load(&report.settings)
+            .map(|config| ExitCode::from(status::report(&config.status_file, report.json))),
+    };
+    outcome.unwrap_or_else(|error: ConfigError| {
+        tracing::error!("{error}");
+        ExitCode::from(EXIT_CONFIG)
+    })
+}
+
+fn run(config: Config) -> ExitCode {
+    let Some(upload) = config.upload.clone() else {
+        tracing::error!(
+            "no relay to upload to: set upload.relay in the configuration file, or --relay \
+             http://host:5000/"
+        );
+        return ExitCode::from(EXIT_CONFIG);
+    };
+    for name in &config.unknown_variables {
+        tracing::warn!("the environment variable {name} names no setting and is ignored");
+    }
+    if let Some(folder) = config.status_file.parent() {
+        // If this fails, writing the status will, and says so.
+        let _ = fs::create_dir_all(folder);
+    }
+    // Two providers in one process would make rustls panic; here is the only place that chooses.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::warn!("TLS was set up twice");
+    }
+    // One thread: everything heavy runs on the camera's own.
+    let started = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match started {
+        Ok(runtime) => {
+            let outcome = ended(runtime.block_on(app::run(config, upload)));
+            // A name lookup may still block one of its threads.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => {
+            tracing::error!("can't start the async runtime: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(config: &Config) -> ExitCode {
+    for name in &config.unknown_variables {
+        println!("warning: the environment variable {name} names no setting and is ignored");
+    }
+    match &config.upload {
+        Some(upload) => println!("configuration is good: uploads to {}", upload.url),
+        None => println!("configuration is good, but names no relay: `run` needs upload.relay"),
+    }
+    ExitCode::SUCCESS
+}
+
+fn ended<E: std::fmt::Display>(outcome: Result<(), E>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_json(value: &impl serde::Serialize) {
+    // Our own structures always serialise.
+    println!("{}", serde_json::to_string_pretty(value).unwrap_or_default());
+}

@@ -1,0 +1,216 @@
+//! The capture thread, and the task that watches over it.
+//!
+//! The thread opens the source, captures, and after any failure opens it anew, for ever: no cause
+//! ends it. A panic of the driver's library is a failure like any other. A call into the driver
+//! that does not return can't be ended from outside; the thread is abandoned then, and another one
+//! started, which succeeds once the driver lets go. Their number is bounded: when all are stuck,
+//! the loop's mark grows old, and the watchdog's gate closes.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle, park_timeout};
+use std::time::Duration;
+
+use frame::{CameraId, Frame};
+use ladder::{Backoff, Mono};
+use runtime::clock;
+use runtime::slot::Writer;
+use tokio_util::sync::CancellationToken;
+
+use super::repeats::{Repeats, Seen};
+use super::{Capture, SourceError, open};
+use crate::config::{CameraConfig, ClockTrust};
+use crate::health::Health;
+
+/// A driver needs time between two attempts; a plugged-in camera should not wait long for us.
+const RETRY_MIN: Duration = Duration::from_millis(300);
+const RETRY_MAX: Duration = Duration::from_secs(3);
+
+/// Broken pictures in a row that make the source itself suspect.
+const MAX_BROKEN: u32 = 10;
+
+/// On top of the source's own patience: a thread without a turn for so long hangs in a call.
+const HANG_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Threads stuck in calls that don't return, at most.
+const MAX_ABANDONED: usize = 2;
+
+/// What the thread needs.
+#[derive(Debug)]
+pub(crate) struct Sensor {
+    pub id: CameraId,
+    pub config: CameraConfig,
+    pub trust: ClockTrust,
+    pub frames: Writer<Frame>,
+    pub health: Arc<Health>,
+    /// The last frame's number.
+    pub seq: AtomicU64,
+}
+
+/// A thread and its own wish to stop: one that is abandoned must not come back.
+struct Thread {
+    stop: Arc<AtomicBool>,
+    started: Mono,
+    handle: JoinHandle<()>,
+}
+
+/// Keeps a capture thread running until `stop`.
+pub(crate) async fn watch(sensor: Arc<Sensor>, stop: CancellationToken) {
+    const LOOK_EVERY: Duration = Duration::from_secs(1);
+    let hang_after = sensor.config.patience() + HANG_PATIENCE;
+    let mut current: Option<Thread> = None;
+    let mut abandoned: Vec<Thread> = Vec::new();
+    loop {
+        abandoned.retain(|thread| !thread.handle.is_finished());
+        if current.as_ref().is_none_or(|thread| thread.handle.is_finished())
+            && abandoned.len() < MAX_ABANDONED
+        {
+            current = Thread::start(&sensor)
+                .inspect_err(|error| {
+                    let cause = format!("no thread for the camera: {error}");
+                    sensor.health.camera.failed(cause, LOOK_EVERY);
+                })
+                .ok();
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_none() {
+            break;
+        }
+        let last = sensor.health.camera.turn.get().last;
+        if let Some(stuck) = current.take_if(|thread| thread.silent_since(last) > hang_after) {
+            stuck.stop.store(true, Ordering::Relaxed);
+            abandoned.push(stuck);
+            let more = abandoned.len() < MAX_ABANDONED;
+            let cure = if more { "left it behind" } else { "waiting for the watchdog" };
+            let cause = format!("the camera's driver does not return; {cure}");
+            sensor.health.camera.failed(cause, LOOK_EVERY);
+        }
+    }
+    if let Some(thread) = current {
+        thread.end();
+    }
+}
+
+impl Thread {
+    fn start(sensor: &Arc<Sensor>) -> io::Result<Thread> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (flag, sensor) = (Arc::clone(&stop), Arc::clone(sensor));
+        let run = move || Loop::new(sensor, flag).run();
+        let handle = thread::Builder::new().name("camera".to_owned()).spawn(run)?;
+        Ok(Thread { stop, started: clock::mono(), handle })
+    }
+
+    fn silent_since(&self, last: Option<Mono>) -> Duration {
+        clock::mono().since(last.unwrap_or(self.started).max(self.started))
+    }
+
+    /// Does not wait: a thread that is inside the driver ends with the process.
+    fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.handle.thread().unpark();
+    }
+}
+
+struct Loop {
+    sensor: Arc<Sensor>,
+    stop: Arc<AtomicBool>,
+    backoff: Backoff,
+    repeats: Repeats,
+    /// What was opened last: logged when it changes.
+    opened: String,
+}
+
+impl Loop {
+    fn new(sensor: Arc<Sensor>, stop: Arc<AtomicBool>) -> Loop {
+        let backoff = Backoff::new(RETRY_MIN, RETRY_MAX, fastrand::u64(..));
+        Loop { sensor, stop, backoff, repeats: Repeats::default(), opened: String::new() }
+    }
+
+    fn run(mut self) {
+        while !self.stopped() {
+            // A panic leaves nothing half-done that is used again: the source is gone with it.
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.run_once()));
+            let error = match outcome {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error,
+                Err(panic) => SourceError::Panicked(panic_text(panic.as_ref())),
+            };
+            if self.stopped() {
+                return;
+            }
+            let wait = self.backoff.next().unwrap_or(RETRY_MAX);
+            self.sensor.health.camera.turn.touch(clock::mono());
+            self.sensor.health.camera.failed(error.to_string(), wait);
+            self.wait(wait);
+        }
+    }
+
+    /// Opens the source and captures until something fails; `Ok` if told to stop.
+    fn run_once(&mut self) -> Result<(), SourceError> {
+        let mut source = open(&self.sensor.config, self.sensor.trust)?;
+        if self.opened != source.describe() {
+            source.describe().clone_into(&mut self.opened);
+            tracing::info!(organ = "camera", "camera: opened {}", self.opened);
+        }
+        let mut broken = 0;
+        while !self.stopped() {
+            match source.next() {
+                Ok(_) if self.stopped() => {}
+                Ok(capture) => {
+                    broken = 0;
+                    self.publish(capture)?;
+                }
+                Err(error) if error.spares_the_source() && broken < MAX_BROKEN => {
+                    broken += 1;
+                    self.sensor.health.corrupt.fetch_add(1, Ordering::Relaxed);
+                    self.sensor.health.camera.turn.touch(clock::mono());
+                    tracing::debug!("camera: left out: {error}");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, capture: Capture) -> Result<(), SourceError> {
+        let Sensor { id, frames, health, seq, .. } = self.sensor.as_ref();
+        let Capture { picture, captured, may_repeat } = capture;
+        let seen = match may_repeat {
+            true => Seen::Good,
+            false => self.repeats.see(clock::mono(), picture.hash()),
+        };
+        let seq = seq.fetch_add(1, Ordering::Relaxed) + 1;
+        frames.put(Frame { camera: id.clone(), seq, captured, may_repeat, picture });
+        match seen {
+            Seen::Good => {
+                health.camera.succeeded();
+                self.backoff.reset();
+            }
+            Seen::Doubtful => health.camera.turn.touch(clock::mono()),
+            Seen::Fault(lasted) => return Err(SourceError::Repeating(lasted)),
+        }
+        Ok(())
+    }
+
+    fn wait(&self, wait: Duration) {
+        let until = clock::mono().after(wait);
+        while !self.stopped() {
+            let left = until.since(clock::mono());
+            if left.is_zero() {
+                return;
+            }
+            park_timeout(left);
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
+}

@@ -1,0 +1,113 @@
+//! How the running agent is: written by it each second half, read by `stillwatch-agent status`.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use runtime::clock;
+use runtime::settings::duration_text;
+use serde::{Deserialize, Serialize};
+
+use crate::health::rounded;
+
+/// The status file's content.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub version: String,
+    pub pid: u32,
+    /// Milliseconds since boot.
+    pub written_ms: u128,
+    pub uptime_ms: u128,
+    pub camera_id: String,
+    pub relay: String,
+    /// The line of `systemctl status`.
+    pub line: String,
+    pub fps: f64,
+    /// Broken pictures that were left out.
+    pub frames_corrupt: u64,
+    /// Frames that a newer one replaced before they could be sent.
+    pub frames_replaced: u64,
+    pub watchdog_withheld: bool,
+    pub camera: OrganStatus,
+    pub upload: OrganStatus,
+}
+
+/// One organ's part of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct OrganStatus {
+    pub successes: u64,
+    pub failures: u64,
+    pub last_success_ms: Option<u128>,
+    /// What is wrong now, and for how long it has been.
+    pub trouble: Option<String>,
+    pub trouble_ms: Option<u128>,
+}
+
+/// A file older than this is one that a killed agent left behind.
+const OUTDATED: Duration = Duration::from_secs(10);
+
+/// LSB's exit status of `status`: the program is not running.
+const NOT_RUNNING: u8 = 3;
+
+/// Prints the status of the agent that writes `path`. Returns the exit status: 0 if all is well, 1
+/// if something is wrong, 3 if no agent runs.
+pub(crate) fn report(path: &Path, json: bool) -> u8 {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            println!("stillwatch-agent does not run (there is no {})", path.display());
+            return NOT_RUNNING;
+        }
+        Err(error) => {
+            eprintln!("{}: can't read the status: {error}", path.display());
+            return 1;
+        }
+    };
+    let status: Status = match serde_json::from_str(&text) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("{}: not a status of this version: {error}", path.display());
+            return 1;
+        }
+    };
+    let age = clock::mono().since_boot().as_millis().saturating_sub(status.written_ms);
+    if age > OUTDATED.as_millis() {
+        let since = text_of(age);
+        println!("stillwatch-agent does not run (its last status is {since} old)");
+        return NOT_RUNNING;
+    }
+    if json {
+        println!("{text}");
+    } else {
+        print(&status);
+    }
+    u8::from(status.camera.trouble.is_some() || status.upload.trouble.is_some())
+}
+
+fn print(status: &Status) {
+    let Status { version, pid, camera_id, relay, line, .. } = status;
+    println!("stillwatch-agent {version}, process {pid}, for {}", text_of(status.uptime_ms));
+    println!("camera \"{camera_id}\" to {relay}");
+    println!("{line}");
+    for (name, organ) in [("camera", &status.camera), ("upload", &status.upload)] {
+        match (&organ.trouble, organ.trouble_ms) {
+            (Some(cause), Some(lasted)) => println!("{name}: {cause}, for {}", text_of(lasted)),
+            _ => println!("{name}: works ({} so far, {} failed)", organ.successes, organ.failures),
+        }
+    }
+    let Status { frames_corrupt, frames_replaced, .. } = status;
+    println!("{frames_corrupt} broken frames left out, {frames_replaced} replaced by newer ones");
+    if status.watchdog_withheld {
+        println!("the watchdog is not fed any more: a loop is stuck");
+    }
+}
+
+fn text_of(millis: u128) -> String {
+    let whole = Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
+    let exact = if whole > Duration::from_secs(60) {
+        Duration::from_secs(whole.as_secs())
+    } else {
+        rounded(whole)
+    };
+    duration_text(exact)
+}

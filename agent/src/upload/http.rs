@@ -1,0 +1,109 @@
+//! Uploads by HTTP POST, as the tutorial's `camera.py` does it: the JPEG as body, the password in
+//! the query. One connection, kept open between frames.
+
+use std::error::Error;
+use std::time::Duration;
+
+use frame::{Frame, wire};
+use reqwest::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Response, redirect};
+use runtime::settings::duration_text;
+use url::Url;
+
+use super::outcome::{Answer, Failure, judge};
+use crate::config::UploadConfig;
+
+/// How much of an answer's body is read: enough for a line, and to find a web page out.
+const MAX_ANSWER: usize = 4 << 10;
+
+/// The connection to the relay.
+#[derive(Debug, Clone)]
+pub(crate) struct Http {
+    client: Client,
+    /// With the password: never log it.
+    url: Url,
+    timeout: Duration,
+}
+
+impl Http {
+    pub(crate) fn new(config: &UploadConfig) -> Result<Http, reqwest::Error> {
+        let client = Client::builder()
+            .user_agent(concat!("stillwatch-agent/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .http1_only()
+            .tcp_nodelay(true)
+            // A peer that vanished without a word: the kernel drops the connection after this.
+            .tcp_user_timeout(config.timeout)
+            .connect_timeout(config.timeout)
+            .pool_max_idle_per_host(1)
+            .build()?;
+        let mut url = config.url.clone();
+        url.query_pairs_mut().append_pair("password", config.password.expose());
+        Ok(Http { client, url, timeout: config.timeout })
+    }
+
+    /// Sends one frame and waits for its acknowledgement, both within the time-out.
+    pub(super) async fn send(&self, frame: &Frame) -> Result<(), Failure> {
+        let exchange = async {
+            let request = self
+                .client
+                .post(self.url.clone())
+                .header(CONTENT_TYPE, "image/jpeg")
+                .header(wire::CAPTURED_AT, wire::format_time(frame.captured.unix_us, 6))
+                .header(wire::SEQ, frame.seq);
+            let request = match wire::Flags::from(frame).to_header() {
+                Some(flags) => request.header(wire::FLAGS, flags),
+                None => request,
+            };
+            let mut response = request.body(frame.picture.bytes().clone()).send().await?;
+            let body = read(&mut response).await?;
+            Ok((response.status().as_u16(), response.headers().clone(), body))
+        };
+        match tokio::time::timeout(self.timeout, exchange).await {
+            Ok(Ok((status, headers, body))) => {
+                let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+                let body = String::from_utf8_lossy(&body);
+                let (retry_after, location) = (text(RETRY_AFTER), text(LOCATION));
+                judge(Answer { status, retry_after, location, body: &body })
+            }
+            Ok(Err(error)) => Err(Failure { cause: explained(&error), hold: None }),
+            Err(_) => {
+                let timeout = duration_text(self.timeout);
+                let cause = format!("the relay did not answer within {timeout}");
+                Err(Failure { cause, hold: None })
+            }
+        }
+    }
+}
+
+/// Reads the body to its end, so that the connection can be used again, unless it is too long.
+async fn read(response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {
+    let mut body = Vec::new();
+    while body.len() < MAX_ANSWER {
+        let Some(chunk) = response.chunk().await? else { break };
+        body.extend_from_slice(&chunk);
+    }
+    body.truncate(MAX_ANSWER);
+    Ok(body)
+}
+
+/// The innermost cause in plain words; the outer ones ("error sending request for url …") say
+/// nothing more, and would show the password.
+fn explained(error: &reqwest::Error) -> String {
+    let mut cause: &dyn Error = error;
+    let mut io = None;
+    while let Some(source) = cause.source() {
+        cause = source;
+        io = cause.downcast_ref::<std::io::Error>().or(io);
+    }
+    let hint = match io.and_then(std::io::Error::raw_os_error) {
+        Some(libc::ECONNREFUSED) => "no relay listens there",
+        Some(libc::ENETUNREACH) => "no network",
+        Some(libc::EHOSTUNREACH) => "no route to the relay",
+        Some(libc::ECONNRESET | libc::EPIPE) => "the relay cut the connection",
+        Some(libc::ETIMEDOUT) => "the connection died without a word",
+        _ if error.is_connect() => "can't connect",
+        _ => "the relay's answer makes no sense",
+    };
+    format!("{hint} ({cause})")
+}
