@@ -127,7 +127,11 @@ fn draw_text(planes: &mut Planes, (left, top): (usize, usize), scale: usize, tex
     let margin = scale * 2;
     let box_width = (text.len() * 8 * scale + 2 * margin).min(width.saturating_sub(left));
     for row in top.saturating_sub(margin)..(top + 8 * scale + margin).min(planes.height) {
-        fill(&mut planes.y, row * width + left - margin, box_width, BLACK);
+        let from = row * width + left - margin;
+        fill(&mut planes.y, from, box_width, BLACK);
+        // Without colour: the bars behind would tint the text.
+        fill(&mut planes.u, from / 2, box_width / 2, 128);
+        fill(&mut planes.v, from / 2, box_width / 2, 128);
     }
     for (index, character) in text.chars().enumerate() {
         let glyph = font8x8::legacy::BASIC_LEGACY.get(character as usize).copied();

@@ -1,0 +1,12 @@
+//! Never shipped: what the tests drive agent and relay with, from outside, as a user or the world
+//! would. It knows neither's code.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "it is test code, and a panic is how a test fails"
+)]
+pub mod eventually;
+pub mod http;
+pub mod program;
+pub mod relay;

@@ -1,0 +1,122 @@
+//! A relay and agents as a user would start them, for the stories in `tests/`.
+
+#![expect(clippy::expect_used, reason = "it is test code, and a panic is how a test fails")]
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use tempfile::TempDir;
+use testbed::eventually::eventually;
+use testbed::http::{Message, get};
+use testbed::program::{Program, SOON, command};
+
+/// The password of every story.
+pub const PASSWORD: &str = "story-password";
+
+/// A running relay with a data directory of its own.
+#[derive(Debug)]
+pub struct Relay {
+    /// The process.
+    pub program: Program,
+    /// Where it listens.
+    pub address: SocketAddr,
+    data: TempDir,
+}
+
+impl Relay {
+    /// Starts one on a free port.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn start() -> Relay {
+        let data = tempfile::tempdir().expect("a temporary directory");
+        let (program, address) = launch(data.path(), "127.0.0.1:0");
+        Relay { program, address, data }
+    }
+
+    /// Starts it again at the same address, after its process has ended.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn restart(&mut self) {
+        let (program, address) = launch(self.data.path(), &self.address.to_string());
+        self.program = program;
+        self.address = address;
+    }
+
+    /// The agent's `--relay`.
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// The newest frame of a path such as `/live.jpeg`, once there is one.
+    ///
+    /// # Panics
+    /// None comes.
+    pub fn frame(&self, path: &str) -> Message {
+        eventually(&format!("a frame at {path}"), SOON, || self.try_frame(path))
+    }
+
+    /// A frame with a higher number than `seq`.
+    ///
+    /// # Panics
+    /// None comes.
+    pub fn frame_after(&self, seq: u64) -> Message {
+        eventually(&format!("a frame after number {seq}"), SOON, || {
+            let frame = self.try_frame("/live.jpeg")?;
+            if seq_of(&frame) > seq { Ok(frame) } else { Err(format!("{:?}", frame.headers)) }
+        })
+    }
+
+    fn try_frame(&self, path: &str) -> Result<Message, String> {
+        let answer = get(self.address, path).map_err(|error| error.to_string())?;
+        match answer.status() {
+            200 => Ok(answer),
+            _ => Err(format!("{} {:?}", answer.first, answer.headers)),
+        }
+    }
+}
+
+fn launch(data: &Path, listen: &str) -> (Program, SocketAddr) {
+    let mut command = command("stillwatch-relay");
+    command.args(["--listen", listen, "--data-dir"]).arg(data).env("PASSWORD", PASSWORD);
+    let program = Program::start("the relay", &mut command);
+    let line = program.line("listening on ");
+    let address = line.split("listening on ").nth(1).and_then(|rest| {
+        let end = rest.find(|c: char| !(c.is_ascii_digit() || ".:".contains(c)));
+        rest.get(..end.unwrap_or(rest.len()))?.trim_end_matches(['.', ':']).parse().ok()
+    });
+    (program, address.unwrap_or_else(|| unreadable(&line)))
+}
+
+#[expect(clippy::panic, reason = "it is test code")]
+fn unreadable(line: &str) -> SocketAddr {
+    panic!("no address in the relay's line {line:?}")
+}
+
+/// The number of a frame.
+pub fn seq_of(frame: &Message) -> u64 {
+    frame.header("frame-seq").and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// Starts an agent that uploads to `url`, with further arguments and variables.
+///
+/// # Panics
+/// It can't be started.
+pub fn agent(url: &str, arguments: &[&str], variables: &[(String, String)]) -> Program {
+    let mut command = command("stillwatch-agent");
+    command
+        .args(["run", "--relay", url])
+        .args(arguments)
+        .env("STILLWATCH_PASSWORD", PASSWORD)
+        .env("STILLWATCH_AGENT_CLOCK", "trusted")
+        .env("STILLWATCH_CAMERA_WARM_UP", "0s")
+        .envs(variables.iter().cloned());
+    let scratch = std::env::temp_dir();
+    if !variables.iter().any(|(name, _)| name == "STILLWATCH_AGENT_STATUS_FILE") {
+        let id = std::process::id();
+        let path = scratch.join(format!("stillwatch-story-{id}.json"));
+        command.env("STILLWATCH_AGENT_STATUS_FILE", path);
+    }
+    Program::start("the agent", &mut command)
+}

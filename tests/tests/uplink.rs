@@ -1,0 +1,197 @@
+//! The agent against relays that are absent, go away, or answer nonsense: it recovers by itself,
+//! and its journal names the cause and the next attempt.
+
+use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+
+use stories::{Relay, agent, seq_of};
+use testbed::eventually::{becomes_true, eventually};
+use testbed::program::{Program, SOON, command};
+use testbed::relay::{Behaviour, FakeRelay, OK, Upload};
+
+const PATTERN: [&str; 6] = ["--source", "pattern", "--size", "320x240", "--fps", "20"];
+
+/// As an agent's own variables.
+fn variables(of: &[(&str, &str)]) -> Vec<(String, String)> {
+    of.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn uploads_are_the_tutorials_and_keep_one_connection() {
+    let relay = FakeRelay::start(OK);
+    let _agent = agent(&relay.url(), &PATTERN, &[]);
+    becomes_true("ten uploads", SOON, || relay.uploads().len() >= 10);
+    let uploads = relay.uploads();
+    let mut last_seq = 0;
+    for upload in &uploads {
+        // The story's own password wins over the URL's.
+        assert_eq!(upload.first, "POST /?password=story-password HTTP/1.1");
+        assert_eq!(upload.header("content-type"), Some("image/jpeg"));
+        let seq = seq(upload).unwrap();
+        assert!(seq > last_seq, "{seq} after {last_seq}");
+        last_seq = seq;
+        assert!(upload.header("frame-captured-at").unwrap().ends_with('Z'));
+        assert_eq!(upload.header("frame-flags"), None);
+        assert!(upload.body.starts_with(b"\xff\xd8") && upload.body.ends_with(b"\xff\xd9"));
+    }
+    assert_eq!(relay.connections(), 1);
+}
+
+#[test]
+fn a_relay_that_misbehaves_is_survived_and_named() {
+    let portal = "<html><title>Hotel</title></html>";
+    std::thread::scope(|scope| {
+        for (behaviour, cause) in [
+            (
+                Behaviour::Answer("500 Oops", "database is locked"),
+                "answered 500: database is locked",
+            ),
+            (Behaviour::Answer("400 Bad Request", ""), "is the password right?"),
+            (Behaviour::Answer("401 Unauthorized", "wrong password"), "(401): wrong password"),
+            (Behaviour::Answer("302 Found", ""), "set upload.relay to the right URL"),
+            (Behaviour::Answer("200 OK", portal), "captive portal"),
+            (Behaviour::Garbage, "makes no sense"),
+            (Behaviour::Never, "did not answer within 500ms"),
+            (Behaviour::HangUp, "upload: "),
+        ] {
+            scope.spawn(move || misbehaves(behaviour, cause));
+        }
+    });
+}
+
+fn misbehaves(behaviour: Behaviour, cause: &str) {
+    let relay = FakeRelay::start(OK);
+    let quick = [("STILLWATCH_UPLOAD_TIMEOUT", "500ms"), ("STILLWATCH_UPLOAD_RETRY_MAX", "500ms")];
+    let agent = agent(&relay.url(), &PATTERN, &variables(&quick));
+    becomes_true("an upload", SOON, || !relay.uploads().is_empty());
+    relay.set(behaviour);
+    let line = agent.line(cause);
+    assert!(line.contains("upload: ") && line.contains("trying again in "), "{line}");
+    assert!(!line.contains(stories::PASSWORD), "{line}");
+    relay.set(OK);
+    agent.line("upload: works again after");
+    let known = relay.uploads().len();
+    becomes_true("uploads go on", SOON, || relay.uploads().len() > known + 3);
+    // Newest wins: while it could not send, frames were replaced, not queued, and none came twice
+    // after another.
+    let seqs: Vec<u64> = relay.uploads().iter().filter_map(seq).collect();
+    assert!(seqs.is_sorted(), "{seqs:?}");
+}
+
+fn seq(upload: &Upload) -> Option<u64> {
+    upload.header("frame-seq")?.parse().ok()
+}
+
+#[test]
+fn a_relay_absent_at_first_and_away_for_a_while() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let absent = agent(&format!("http://127.0.0.1:{port}/"), &PATTERN, &[]);
+    let line = absent.line("no relay listens there");
+    assert!(line.contains("trying again in "), "{line}");
+    drop(absent);
+
+    let mut relay = Relay::start();
+    let agent = agent(&relay.url(), &PATTERN, &[]);
+    let before = seq_of(&relay.frame("/live.jpeg"));
+    assert!(relay.program.stop().success());
+    agent.line("upload: no relay listens there");
+    relay.restart();
+    agent.line("upload: works again after");
+    relay.frame_after(before);
+}
+
+#[test]
+fn it_stops_soon_even_while_the_relay_keeps_it_waiting() {
+    for signal in ["TERM", "INT"] {
+        let relay = FakeRelay::start(Behaviour::Never);
+        let mut agent = agent(&relay.url(), &PATTERN, &[]);
+        becomes_true("an upload in flight", SOON, || !relay.uploads().is_empty());
+        agent.signal(signal);
+        assert!(agent.ended().success());
+    }
+}
+
+#[test]
+fn status_tells_how_the_running_agent_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("status.json").display().to_string();
+    let own = variables(&[("STILLWATCH_AGENT_STATUS_FILE", &file)]);
+    let status = |arguments: &[&str]| {
+        let mut command = command("stillwatch-agent");
+        command.arg("status").args(arguments).envs(own.iter().cloned());
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, text) = status(&[]);
+    assert!(code == 3 && text.contains("does not run"), "{code} {text}");
+    let relay = FakeRelay::start(OK);
+    let mut agent = agent(&relay.url(), &PATTERN, &own);
+    eventually("a healthy status", SOON, || match status(&["--json"]) {
+        (0, json) if json.contains("\"successes\"") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    eventually("a status with a frame", SOON, || match status(&[]) {
+        (0, text) if text.contains(" fps, last frame ") && text.contains("camera: works") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    relay.set(Behaviour::Answer("500 Oops", ""));
+    eventually("an unhealthy status", SOON, || match status(&[]) {
+        (1, text) if text.contains("upload: the relay answered 500, for ") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert!(agent.stop().success());
+    assert_eq!(status(&[]).0, 3);
+}
+
+#[test]
+fn systemd_is_told_ready_status_and_watchdog() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let relay = FakeRelay::start(OK);
+    let path = path.display().to_string();
+    let systemd = [("NOTIFY_SOCKET", path.as_str()), ("WATCHDOG_USEC", "3000000")];
+    let agent = agent(&relay.url(), &PATTERN, &variables(&systemd));
+    let mut told = Vec::new();
+    let mut buffer = [0; 1024];
+    let wanted = ["READY=1", "WATCHDOG=1", "0 uploads failed"];
+    while !wanted.iter().all(|word| told.iter().any(|line: &String| line.contains(word))) {
+        let read = socket.recv(&mut buffer).unwrap();
+        told.push(String::from_utf8_lossy(&buffer[..read]).into_owned());
+        assert!(told.len() < 10_000, "{told:?}");
+    }
+    agent.signal("TERM");
+    while !told.iter().any(|line| line.contains("STOPPING=1")) {
+        let read = socket.recv(&mut buffer).unwrap();
+        told.push(String::from_utf8_lossy(&buffer[..read]).into_owned());
+    }
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_78_and_names_the_fix() {
+    let run = |arguments: &[&str]| {
+        let mut command = command("stillwatch-agent");
+        let mut program = Program::start("the agent", command.args(arguments));
+        let code = program.ended().code();
+        eventually("its last words", SOON, || {
+            let lines = program.lines().join("\n");
+            if lines.is_empty() { Err("none") } else { Ok((code, lines)) }
+        })
+    };
+    for (arguments, says) in [
+        (vec!["run"], "set upload.relay"),
+        (vec!["run", "--relay", "http://h/"], "set STILLWATCH_PASSWORD"),
+        (vec!["run", "--fps", "fast"], "--fps: camera.fps: \"fast\" is not a number"),
+        (vec!["check-config", "--config", "/none.toml"], "/none.toml: can't read"),
+    ] {
+        let (code, lines) = run(&arguments);
+        assert!(code == Some(78) && lines.contains(says), "{arguments:?}: {code:?} {lines}");
+    }
+    let (code, lines) = run(&["check-config", "--relay", "http://h/?password=1"]);
+    assert!(code == Some(0) && lines.contains("uploads to http://h/"), "{code:?} {lines}");
+    let mut probe = Command::new(testbed::program::binary("stillwatch-agent"));
+    let output = probe.args(["probe", "--json"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\"cameras\""));
+}
