@@ -7,6 +7,8 @@
     reason = "it is test code, and a panic is how a test fails"
 )]
 pub mod eventually;
+pub mod fakecam;
 pub mod http;
+pub mod photographs;
 pub mod program;
 pub mod relay;
