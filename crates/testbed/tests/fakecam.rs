@@ -9,9 +9,10 @@ use testbed::fakecam::{Fakecam, Fault};
 use testbed::http::get;
 use testbed::program::{Program, SOON};
 
+#[expect(clippy::expect_used, reason = "it is test code")]
 fn ustreamer(camera: &Fakecam, format: &str, encoder: &str) -> (Program, SocketAddr) {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let address = free.unwrap_or_else(|error| panic!("a free port: {error}"));
+    let address = free.expect("a free port");
     let mut command = Command::new("ustreamer");
     command
         .args(["--format", format, "--encoder", encoder, "--resolution", "1280x720"])

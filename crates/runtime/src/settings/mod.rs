@@ -161,6 +161,8 @@ impl Merged<'_> {
                     self.set(key, value, origin.clone());
                 }
                 (Value::Table(below), None) if Key::is_section(self.keys, &key) => {
+                    // `[cameras.garden]` alone says something, too: that there is a garden.
+                    self.section(&key);
                     self.tables(origin, &key, below)?;
                 }
                 (_, None) => {
@@ -201,19 +203,22 @@ impl Merged<'_> {
     }
 
     fn set(&mut self, key: String, value: Value, origin: Origin) {
-        let mut table = &mut self.table;
-        let mut parts = key.split('.').peekable();
-        while let Some(part) = parts.next() {
-            if parts.peek().is_none() {
-                table.insert(part.to_owned(), value);
-                break;
-            }
-            let below = table.entry(part).or_insert_with(|| Value::Table(Table::new()));
-            // A section is never a value: `Key::find` and `Key::is_section` exclude each other.
-            let Value::Table(below) = below else { break };
-            table = below;
+        let (section, name) = key.rsplit_once('.').unwrap_or(("", &key));
+        if let Some(table) = self.section(section) {
+            table.insert(name.to_owned(), value);
         }
         self.origins.insert(key, origin);
+    }
+
+    /// The table of a section, made if need be; `None` if a value stands in its place, which can't
+    /// be: `Key::find` and `Key::is_section` exclude each other.
+    fn section(&mut self, name: &str) -> Option<&mut Table> {
+        let mut table = &mut self.table;
+        for part in name.split('.').filter(|part| !part.is_empty()) {
+            let below = table.entry(part).or_insert_with(|| Value::Table(Table::new()));
+            table = below.as_table_mut()?;
+        }
+        Some(table)
     }
 }
 
