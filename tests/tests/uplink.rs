@@ -84,6 +84,16 @@ fn seq(upload: &Upload) -> Option<u64> {
 }
 
 #[test]
+fn each_further_attempt_sends_the_newest_frame() {
+    let relay = FakeRelay::start(Behaviour::Answer("500 Oops", ""));
+    let _agent = agent(&relay.url(), &PATTERN, &[]);
+    becomes_true("four attempts", SOON, || relay.uploads().len() >= 4);
+    let seqs: Vec<u64> = relay.uploads().iter().filter_map(seq).collect();
+    // At 20 frames a second, each wait brings newer ones.
+    assert!(seqs.is_sorted_by(|earlier, later| earlier < later), "{seqs:?}");
+}
+
+#[test]
 fn a_relay_absent_at_first_and_away_for_a_while() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let absent = agent(&format!("http://127.0.0.1:{port}/"), &PATTERN, &[]);
