@@ -29,13 +29,19 @@ struct Measured {
 pub(crate) fn run(config: &Config, duration: Duration, json: bool) -> Result<(), SourceError> {
     let mut source = sensor::open(&config.camera, config.clock)?;
     // The first frame comes after the camera's warm-up.
-    let first = source.next()?;
+    let opened = clock::mono();
+    while source.next()?.is_none() {
+        let waited = clock::mono().since(opened);
+        if waited > duration {
+            return Err(SourceError::Silent(waited));
+        }
+    }
     let (began, cpu_began) = (clock::mono(), clock::process_cpu());
-    drop(first);
     let (mut bytes, mut corrupt, mut ages_us) = (0_u64, 0, Vec::new());
     while clock::mono().since(began) < duration {
         match source.next() {
-            Ok(capture) => {
+            Ok(None) => {}
+            Ok(Some(capture)) => {
                 bytes += capture.picture.bytes().len() as u64;
                 ages_us.push((clock::wall_us() - capture.captured.unix_us).max(0));
             }

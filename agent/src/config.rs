@@ -79,7 +79,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "camera.frame_timeout",
         kind: Kind::Duration(200, 600_000),
         default: "\"5s\"",
-        help: "No picture for this long (or for three of the camera's intervals, if that is longer) counts as a failure: the camera is closed and opened again.",
+        help: "No picture for this long (or for three of the camera's intervals, if that is longer) counts as a failure: the camera is closed and opened again. (A folder without new pictures is no failure.)",
     },
     Key {
         name: "camera.rpicam_command",
@@ -221,6 +221,11 @@ impl CameraConfig {
     /// How long without a picture is a failure.
     pub(crate) fn patience(&self) -> Duration {
         self.frame_timeout.max(self.interval() * 3)
+    }
+
+    /// The longest that a healthy source may keep us waiting: just opened, and warming up.
+    pub(crate) fn longest_turn(&self) -> Duration {
+        self.patience() + self.warm_up
     }
 }
 

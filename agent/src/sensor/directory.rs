@@ -4,6 +4,9 @@
 //! In the mode `newest` a picture's time is its file's: that is when it was taken. In the mode
 //! `cycle` it is the time of playing, because old times that come round again would make the relay
 //! drop the frames as older than what it has.
+//!
+//! A folder without anything new is no failure: whoever fills it may be slow. The picture's age, and
+//! the relay's *stale*, tell the viewer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,15 +25,17 @@ const MAX_FILE_BYTES: u64 = 8 << 20;
 /// A file younger than this that is no complete JPEG is still being written.
 const WRITING: Duration = Duration::from_secs(10);
 
-/// How often the folder is looked at in the mode `newest`, at most.
+/// How often the folder is looked at for something new, at most.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// After so long without anything new, the caller gets its turn.
+const NOTHING_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
     mode: DirectoryMode,
     interval: Duration,
-    patience: Duration,
     trust: ClockTrust,
     /// The file shown last, and its time.
     shown: Option<(PathBuf, SystemTime)>,
@@ -48,7 +53,6 @@ impl Directory {
             path,
             mode: config.directory_mode,
             interval: config.interval(),
-            patience: config.patience(),
             trust,
             shown: None,
             next_us: clock::monotonic_us(),
@@ -101,7 +105,7 @@ impl Directory {
 }
 
 impl Source for Directory {
-    fn next(&mut self) -> Result<Capture, SourceError> {
+    fn next(&mut self) -> Result<Option<Capture>, SourceError> {
         let began = clock::mono();
         loop {
             wait_until(self.next_us);
@@ -116,11 +120,9 @@ impl Source for Directory {
             let wait = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
             // Never catches up on what it missed.
             self.next_us = self.next_us.max(clock::monotonic_us() - wait).saturating_add(wait);
-            if let Some(capture) = found? {
-                return Ok(capture);
-            }
-            if clock::mono().since(began) > self.patience {
-                return Err(SourceError::Silent(self.patience));
+            let found = found?;
+            if found.is_some() || clock::mono().since(began) > NOTHING_AFTER {
+                return Ok(found);
             }
         }
     }

@@ -35,11 +35,12 @@ pub(crate) struct Capture {
 
 /// A place where pictures come from, open and delivering.
 pub(crate) trait Source {
-    /// The next picture. Blocks at most for the configured patience, unless the driver hangs.
+    /// The next picture; `None` if there is none yet, and nothing wrong with that. Blocks at most
+    /// for the configured patience, and for the warm-up once, unless the driver hangs.
     ///
     /// After [`SourceError::Corrupt`] the source may be asked again; after any other error it has
     /// to be dropped and opened anew.
-    fn next(&mut self) -> Result<Capture, SourceError>;
+    fn next(&mut self) -> Result<Option<Capture>, SourceError>;
 
     /// What was opened, for the log: device, size, format.
     fn describe(&self) -> &str;

@@ -48,7 +48,7 @@ impl Pattern {
 }
 
 impl Source for Pattern {
-    fn next(&mut self) -> Result<Capture, SourceError> {
+    fn next(&mut self) -> Result<Option<Capture>, SourceError> {
         wait_until(self.next_us);
         let now_us = clock::monotonic_us();
         // Late by more than a frame: those in between are left out, as a camera would.
@@ -64,7 +64,7 @@ impl Source for Pattern {
         draw_text(planes, (line, 2 * line + scale * 4), scale, &format!("frame {number}"));
         draw_code(planes, *number);
         let picture = self.encoder.encode(&self.planes)?;
-        Ok(Capture { picture, captured, may_repeat: false })
+        Ok(Some(Capture { picture, captured, may_repeat: false }))
     }
 
     fn describe(&self) -> &str {
@@ -194,7 +194,7 @@ mod tests {
             let mut source = Pattern::open(&config, ClockTrust::Auto).unwrap();
             source.number = 0xa5a5_0000;
             for number in 0xa5a5_0001_u32..0xa5a5_0004 {
-                let capture = source.next().unwrap();
+                let capture = source.next().unwrap().unwrap();
                 assert_eq!(read_code(capture.picture.bytes()), number, "{width}x{height}");
             }
         }

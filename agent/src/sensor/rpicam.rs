@@ -140,7 +140,7 @@ impl Rpicam {
 }
 
 impl Source for Rpicam {
-    fn next(&mut self) -> Result<Capture, SourceError> {
+    fn next(&mut self) -> Result<Option<Capture>, SourceError> {
         let mut now_us = clock::monotonic_us();
         let patience_us = i64::try_from(self.patience.as_micros()).unwrap_or(i64::MAX);
         let mut deadline_us = now_us.saturating_add(patience_us);
@@ -149,7 +149,8 @@ impl Source for Rpicam {
                 deadline_us = now_us.saturating_add(patience_us);
                 if self.pace.keep(cut.began) {
                     let captured = captured_at(Some(cut.began), self.trust);
-                    return Ok(Capture { picture: cut.picture, captured, may_repeat: false });
+                    let picture = cut.picture;
+                    return Ok(Some(Capture { picture, captured, may_repeat: false }));
                 }
             }
             self.read(now_us, deadline_us)?;

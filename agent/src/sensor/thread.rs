@@ -32,7 +32,7 @@ const RETRY_MAX: Duration = Duration::from_secs(3);
 /// Broken pictures in a row that make the source itself suspect.
 const MAX_BROKEN: u32 = 10;
 
-/// On top of the source's own patience: a thread without a turn for so long hangs in a call.
+/// On top of the longest healthy turn: a thread without one for so long hangs in a call.
 const HANG_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Threads stuck in calls that don't return, at most.
@@ -60,7 +60,7 @@ struct Thread {
 /// Keeps a capture thread running until `stop`.
 pub(crate) async fn watch(sensor: Arc<Sensor>, stop: CancellationToken) {
     const LOOK_EVERY: Duration = Duration::from_secs(1);
-    let hang_after = sensor.config.patience() + HANG_PATIENCE;
+    let hang_after = sensor.config.longest_turn() + HANG_PATIENCE;
     let mut current: Option<Thread> = None;
     let mut abandoned: Vec<Thread> = Vec::new();
     loop {
@@ -158,7 +158,8 @@ impl Loop {
         while !self.stopped() {
             match source.next() {
                 Ok(_) if self.stopped() => {}
-                Ok(capture) => {
+                Ok(None) => self.sensor.health.camera.turn.touch(clock::mono()),
+                Ok(Some(capture)) => {
                     broken = 0;
                     self.publish(capture)?;
                 }

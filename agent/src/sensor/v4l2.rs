@@ -70,7 +70,7 @@ impl V4l2 {
 }
 
 impl Source for V4l2 {
-    fn next(&mut self) -> Result<Capture, SourceError> {
+    fn next(&mut self) -> Result<Option<Capture>, SourceError> {
         loop {
             let (buffer, meta) = self.stream.next().map_err(|error| {
                 if error.kind() == io::ErrorKind::TimedOut {
@@ -92,7 +92,7 @@ impl Source for V4l2 {
                 None => Picture::normalise(used)?,
             };
             let captured = captured_at(taken, self.trust);
-            return Ok(Capture { picture, captured, may_repeat: false });
+            return Ok(Some(Capture { picture, captured, may_repeat: false }));
         }
     }
 

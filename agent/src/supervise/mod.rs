@@ -100,7 +100,7 @@ impl Watch {
 
     fn feed(&mut self, now: Mono) {
         let Supervisor { health, sensor, upload_turn, .. } = &self.supervisor;
-        let camera_turn = sensor.config.patience().max(sensor.config.warm_up);
+        let camera_turn = sensor.config.longest_turn();
         let loops = [
             watched("camera", CAMERA_PATIENCE.max(camera_turn * 4), &health.camera),
             watched("upload", UPLOAD_PATIENCE.max(*upload_turn * 4), &health.upload),

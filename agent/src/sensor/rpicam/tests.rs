@@ -50,7 +50,7 @@ fn pictures_are_cut_from_the_pipe_and_it_is_asked_rightly() {
     let (folder, program) = helper("while cat \"$1\"; do sleep 0.02; done");
     let mut source = open(program, LONG);
     for _ in 0..5 {
-        let capture = source.next().unwrap();
+        let capture = source.next().unwrap().unwrap();
         assert_eq!((capture.picture.width(), capture.picture.height()), (64, 48));
     }
     let arguments = std::fs::read_to_string(folder.path().join("frame.jpg.args")).unwrap();
