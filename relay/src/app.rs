@@ -1,0 +1,175 @@
+//! The map of `run`: what is built, what hands frames to what, and in which order it ends.
+//!
+//! ```text
+//! serve ──► routes ──► ingest ──► board ──► view
+//!                        │          │
+//!                        └► store   ├──► watch      says when a camera's state changes
+//!                          (thread) └──► supervise  tells systemd
+//! ```
+//!
+//! At the end: no new connections, those that are open finish, then the store writes what it has.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use runtime::mark::SharedMark;
+use runtime::tasks::Tasks;
+use runtime::{clock, notify, signal};
+use tokio::net::TcpListener;
+
+use crate::board::{Board, Now};
+use crate::config::Config;
+use crate::ingest::Ingest;
+use crate::ingest::auth::Passwords;
+use crate::routes::{self, Site};
+use crate::serve::{self, BindError, Connections, Server};
+use crate::store::{Milestones, Restore, Store, StoreConfig};
+use crate::supervise::{self, Supervisor};
+use crate::watch;
+
+/// A disk that takes longer than this to read the last frames from is not waited for.
+const LOAD_WITHIN: Duration = Duration::from_secs(10);
+
+/// Tasks that have not ended by then are cut off; a bit more than the connections get.
+const STOP_WITHIN: Duration = Duration::from_millis(3_300);
+
+/// How long the last frames may take to be written. All in all the relay stops within 5 s.
+const FLUSH_WITHIN: Duration = Duration::from_millis(1_500);
+
+/// Why the relay ended, other than because it was told to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("can't listen for signals: {0}")]
+    Signals(io::Error),
+    #[error("can't start the store's thread: {0}")]
+    Thread(io::Error),
+    #[error("{0}; ending, for systemd to start the relay anew")]
+    TaskEnded(runtime::tasks::Ended),
+    #[error("the store's thread ended unexpectedly; ending, for systemd to start the relay anew")]
+    StoreEnded,
+}
+
+/// Serves until a signal ends it.
+pub(crate) async fn run(config: Config) -> Result<(), RunError> {
+    let mut stop_requested = std::pin::pin!(signal::stop_requested());
+    raise_file_limit();
+    // First of all: a second relay must not touch the first one's data.
+    let listener = serve::bind(config.listen)?;
+    let address = listener.local_addr().map_err(|e| BindError::Other(config.listen, e))?;
+    let board = Arc::new(Board::new(config.freshness, config.max_cameras));
+    for (id, camera) in &config.cameras {
+        board.configure(id.clone(), camera.freshness);
+    }
+    let (store, Milestones { loaded, ended: mut store_ended }) = Store::start(StoreConfig {
+        folder: config.data_dir.clone(),
+        interval: config.store_interval,
+        restore: restore(Arc::clone(&board)),
+    })
+    .map_err(RunError::Thread)?;
+    tokio::select! {
+        signal = &mut stop_requested => {
+            let signal = signal.map_err(RunError::Signals)?;
+            tracing::info!("{signal}: stopping before having begun");
+            return Ok(());
+        }
+        loaded = tokio::time::timeout(LOAD_WITHIN, loaded) => if loaded.is_err() {
+            let folder = config.data_dir.display();
+            tracing::error!("{folder}: the disk does not answer; going on without the last frames");
+        }
+    }
+    let mut tasks = start(&config, listener, board, store.clone());
+    tracing::info!("listening on {address}");
+    notify::ready();
+
+    let outcome = tokio::select! {
+        signal = &mut stop_requested => signal.map_err(RunError::Signals).map(|signal| {
+            tracing::info!("{signal}: stopping");
+        }),
+        ended = tasks.ended() => Err(RunError::TaskEnded(ended)),
+        _ = &mut store_ended => Err(RunError::StoreEnded),
+    };
+    notify::stopping();
+    for name in tasks.stop(STOP_WITHIN).await {
+        tracing::warn!("the task \"{name}\" did not end in time and was cut off");
+    }
+    if !matches!(outcome, Err(RunError::StoreEnded)) {
+        store.stop();
+        if tokio::time::timeout(FLUSH_WITHIN, store_ended).await.is_err() {
+            tracing::error!("the disk does not answer: the last frames may not be kept");
+        }
+    }
+    outcome
+}
+
+fn start(config: &Config, listener: TcpListener, board: Arc<Board>, store: Store) -> Tasks {
+    let own = config.cameras.iter().filter_map(|(id, c)| Some((id, c.password.as_ref()?)));
+    let passwords = Passwords::new(config.password.as_ref(), own);
+    let connections = Connections::new(config.max_connections);
+    let site = Site {
+        ingest: Ingest::new(Arc::clone(&board), passwords, store.clone(), config.uploads),
+        board: Arc::clone(&board),
+        store: store.clone(),
+        connections: connections.clone(),
+        started: clock::mono(),
+    };
+    let (serving, watching) = (SharedMark::default(), SharedMark::default());
+    let server = Server {
+        listener,
+        routes: routes::all(Arc::new(site)),
+        connections,
+        header_timeout: config.header_timeout,
+        mark: serving.clone(),
+    };
+    let supervisor =
+        Supervisor { board: Arc::clone(&board), store, serving, watching: watching.clone() };
+    let mut tasks = Tasks::default();
+    let stop = tasks.stop_token();
+    tasks.spawn("serve", serve::run(server, stop.clone()));
+    tasks.spawn("watch", watch::run(board, watching, stop.clone()));
+    tasks.spawn("supervise", supervise::run(supervisor, stop));
+    tasks
+}
+
+/// Shows an earlier process' frames, and says so.
+fn restore(board: Arc<Board>) -> Restore {
+    Box::new(move |kept| {
+        let mut taken = Vec::new();
+        for frame in kept {
+            let Ok(camera) = board.find_or_add(&frame.camera) else {
+                let id = &frame.camera;
+                tracing::warn!(
+                    camera = %id,
+                    "camera {id}: not shown: there are as many cameras as there may be \
+                     (relay.max_cameras)"
+                );
+                continue;
+            };
+            let now = Now::read();
+            if let Some(held) = camera.restore(frame, now) {
+                let (id, captured_at) = (&camera.id, held.captured_at());
+                let age_ms = crate::status::millis(held.age(now.mono));
+                let seq = held.frame.seq;
+                tracing::info!(
+                    camera = %id, seq, age_ms,
+                    "camera {id}: showing its last picture, of {captured_at}"
+                );
+                taken.push(held);
+            }
+        }
+        taken
+    })
+}
+
+/// Each viewer takes a file descriptor, and a shell's limit of 1024 is soon reached.
+fn raise_file_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::debug!("can't raise the limit of open files above {soft}: {error}");
+    }
+}

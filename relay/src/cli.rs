@@ -1,0 +1,58 @@
+//! The command line. What the flags mean is in `config.rs`: each is one of its keys.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Keeps each camera's newest picture and shows it to any number of viewers.
+#[derive(Debug, Parser)]
+#[command(name = "stillwatch-relay", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub settings: Settings,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Take uploads and show pictures until told to stop; the default
+    Run,
+    /// Read the configuration as `run` would, and say what is wrong with it
+    CheckConfig {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where settings come from; flags win over the environment, and that over the file.
+#[derive(Debug, Args, Default)]
+pub(crate) struct Settings {
+    /// Configuration file [default: /etc/stillwatch/relay.toml, if it exists]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Where to listen, such as 127.0.0.1:5000 or 0.0.0.0:5000
+    #[arg(long, value_name = "ADDR:PORT", global = true)]
+    pub listen: Option<String>,
+    /// Folder for the database, which lets pictures survive a restart
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data_dir: Option<String>,
+    /// File with the password for uploads, one line
+    #[arg(long, value_name = "FILE", global = true)]
+    pub password_file: Option<String>,
+}
+
+impl Settings {
+    /// The flags that were given, as (key, flag, value).
+    pub(crate) fn flags(&self) -> Vec<(&'static str, &'static str, String)> {
+        [
+            ("relay.listen", "--listen", &self.listen),
+            ("relay.data_dir", "--data-dir", &self.data_dir),
+            ("relay.password_file", "--password-file", &self.password_file),
+        ]
+        .into_iter()
+        .filter_map(|(key, flag, value)| value.clone().map(|value| (key, flag, value)))
+        .collect()
+    }
+}

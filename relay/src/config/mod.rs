@@ -1,0 +1,204 @@
+//! Every setting of the relay, with its default and its limits: from raw text to a `Config` that
+//! leaves nothing to interpret. Reading the layers is `runtime::settings`' work.
+
+mod keys;
+mod raw;
+mod report;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use frame::CameraId;
+use runtime::secret::{Secret, SecretError};
+use runtime::settings::{self, Layers, SettingsError};
+
+use crate::cli;
+use crate::freshness::Limits;
+use crate::ingest::Bounds;
+use crate::ingest::auth::MAX_PASSWORD;
+use keys::KEYS;
+use raw::{RawCamera, RawConfig, RawRelay};
+pub(crate) use report::Report;
+
+/// Read if it exists and no other is named.
+const DEFAULT_FILE: &str = "/etc/stillwatch/relay.toml";
+
+/// The password's variable, as in the tutorial.
+const PASSWORD_VARIABLE: &str = "PASSWORD";
+
+/// The systemd credential with the password.
+const CREDENTIAL: &str = "password";
+
+/// Where root keeps frames without systemd.
+const SYSTEM_DATA_DIR: &str = "/var/lib/stillwatch-relay";
+
+/// What is special about one camera.
+#[derive(Debug, Clone)]
+pub(crate) struct CameraConfig {
+    pub freshness: Limits,
+    /// Instead of the relay's.
+    pub password: Option<Secret>,
+}
+
+/// All settings, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub password: Option<Secret>,
+    /// Where the password is from, for the log.
+    pub password_note: String,
+    /// Always with `default`.
+    pub cameras: BTreeMap<CameraId, CameraConfig>,
+    /// For cameras that are not configured.
+    pub freshness: Limits,
+    pub max_cameras: usize,
+    pub max_connections: usize,
+    pub uploads: Bounds,
+    pub header_timeout: Duration,
+    pub store_interval: Duration,
+    /// Variables that look like ours and name no key.
+    pub unknown_variables: Vec<String>,
+}
+
+/// Why there is no usable configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Password(#[from] SecretError),
+    #[error("{0}")]
+    Value(String),
+}
+
+impl Config {
+    /// Reads file, environment and flags.
+    pub(crate) fn load(flags: &cli::Settings) -> Result<Config, ConfigError> {
+        let default = Path::new(DEFAULT_FILE);
+        let file = flags.config.as_deref().or_else(|| default.exists().then_some(default));
+        let variables =
+            std::env::vars().filter(|(name, _)| name != runtime::log::FILTER_VARIABLE).collect();
+        let layers = Layers { keys: KEYS, file, variables, flags: flags.flags() };
+        let loaded = settings::load::<RawConfig>(layers)?;
+        let place = |key: &str| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
+        let RawConfig { relay, freshness, cameras, store } = &loaded.value;
+        let listen = relay.listen.parse().map_err(|_| {
+            ConfigError::Value(format!(
+                "{}relay.listen: \"{}\" is no address and port; write 0.0.0.0:5000, [::]:5000 or \
+                 127.0.0.1:5000",
+                place("relay.listen"),
+                relay.listen
+            ))
+        })?;
+        let limits = freshness.limits();
+        let cameras = read_cameras(cameras, limits, file)?;
+        if cameras.len() > relay.max_cameras {
+            return Err(ConfigError::Value(format!(
+                "{}relay.max_cameras is {}, but {} cameras are configured (\"default\" is always \
+                 one)",
+                place("relay.max_cameras"),
+                relay.max_cameras,
+                cameras.len()
+            )));
+        }
+        let with_own = cameras.values().any(|camera| camera.password.is_some());
+        let (password, password_note) = find_password(relay, with_own)?;
+        Ok(Config {
+            listen,
+            data_dir: absolute(relay.data_dir.clone().unwrap_or_else(default_data_dir)),
+            password,
+            password_note,
+            cameras,
+            freshness: limits,
+            max_cameras: relay.max_cameras,
+            max_connections: relay.max_connections,
+            uploads: Bounds {
+                max_uploads: relay.max_uploads,
+                max_frame_bytes: relay.max_frame_bytes,
+                body_timeout: relay.body_timeout,
+            },
+            header_timeout: relay.header_timeout,
+            store_interval: store.interval,
+            unknown_variables: loaded.unknown_variables.clone(),
+        })
+    }
+}
+
+fn read_cameras(
+    raw: &BTreeMap<String, RawCamera>,
+    defaults: Limits,
+    file: Option<&Path>,
+) -> Result<BTreeMap<CameraId, CameraConfig>, ConfigError> {
+    let default = CameraConfig { freshness: defaults, password: None };
+    let mut cameras = BTreeMap::from([(CameraId::default(), default)]);
+    for (name, raw) in raw {
+        let id: CameraId = name.parse().map_err(|error| {
+            let file = file.map(|path| format!("{}: ", path.display())).unwrap_or_default();
+            ConfigError::Value(format!("{file}[cameras.\"{name}\"]: {error}"))
+        })?;
+        let password = raw.password_file.as_deref().map(read_password).transpose()?;
+        let camera = CameraConfig { freshness: raw.limits(defaults), password };
+        cameras.insert(id, camera);
+    }
+    Ok(cameras)
+}
+
+fn read_password(path: &Path) -> Result<Secret, ConfigError> {
+    Ok(Secret::read(path)?)
+}
+
+/// A file that was named wins, then systemd's credential, then the variable. The note says which,
+/// and never the password.
+fn find_password(
+    relay: &RawRelay,
+    cameras_have_own: bool,
+) -> Result<(Option<Secret>, String), ConfigError> {
+    let from = |place: &str| format!("the password for uploads is that of {place}");
+    if let Some(path) = &relay.password_file {
+        return Ok((Some(read_password(path)?), from(&format!("the file {}", path.display()))));
+    }
+    if let Some(secret) = Secret::credential(CREDENTIAL)? {
+        return Ok((Some(secret), from(&format!("systemd's credential \"{CREDENTIAL}\""))));
+    }
+    let in_variable = std::env::var(PASSWORD_VARIABLE).ok().as_deref().and_then(Secret::new);
+    if let Some(secret) = in_variable {
+        if secret.expose().len() > MAX_PASSWORD {
+            return Err(ConfigError::Value(format!(
+                "environment variable {PASSWORD_VARIABLE}: longer than {MAX_PASSWORD} bytes"
+            )));
+        }
+        let place = format!("the environment variable {PASSWORD_VARIABLE}");
+        return Ok((Some(secret), from(&place)));
+    }
+    if cameras_have_own {
+        let note = "there is no password for all: only cameras with their own can upload";
+        return Ok((None, note.to_owned()));
+    }
+    Err(ConfigError::Value(format!(
+        "no password for uploads: set the environment variable {PASSWORD_VARIABLE}, or name a file \
+         with --password-file (key relay.password_file), or give the unit the systemd credential \
+         \"{CREDENTIAL}\""
+    )))
+}
+
+fn default_data_dir() -> PathBuf {
+    // systemd.exec(5): several directories are separated by colons.
+    let given = std::env::var("STATE_DIRECTORY").unwrap_or_default();
+    match given.split(':').next() {
+        Some(first) if !first.is_empty() => first.into(),
+        _ if nix::unistd::geteuid().is_root() => SYSTEM_DATA_DIR.into(),
+        // As the tutorial does, so that its database is found.
+        _ => ".".into(),
+    }
+}
+
+/// As it is looked for in a log line.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests;

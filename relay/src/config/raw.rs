@@ -1,0 +1,118 @@
+//! The settings as they are written, with their defaults.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use runtime::settings;
+use serde::Deserialize;
+
+use crate::freshness::Limits;
+
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawConfig {
+    pub relay: RawRelay,
+    pub freshness: RawFreshness,
+    pub cameras: BTreeMap<String, RawCamera>,
+    pub store: RawStore,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawRelay {
+    pub listen: String,
+    pub data_dir: Option<PathBuf>,
+    pub password_file: Option<PathBuf>,
+    pub max_cameras: usize,
+    pub max_connections: usize,
+    pub max_uploads: usize,
+    pub max_frame_bytes: usize,
+    #[serde(deserialize_with = "settings::duration")]
+    pub body_timeout: Duration,
+    #[serde(deserialize_with = "settings::duration")]
+    pub header_timeout: Duration,
+}
+
+impl Default for RawRelay {
+    fn default() -> Self {
+        RawRelay {
+            listen: "[::]:5000".to_owned(),
+            data_dir: None,
+            password_file: None,
+            max_cameras: 64,
+            max_connections: 4096,
+            max_uploads: 32,
+            max_frame_bytes: 8 << 20,
+            body_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawFreshness {
+    #[serde(deserialize_with = "settings::duration")]
+    pub stale_after: Duration,
+    #[serde(deserialize_with = "settings::duration")]
+    pub frozen_after: Duration,
+    pub frozen_uploads: u32,
+    #[serde(deserialize_with = "settings::duration")]
+    pub offline_after: Duration,
+}
+
+impl Default for RawFreshness {
+    fn default() -> Self {
+        RawFreshness {
+            stale_after: Duration::from_secs(10),
+            frozen_after: Duration::from_secs(15),
+            frozen_uploads: 5,
+            offline_after: Duration::from_secs(60),
+        }
+    }
+}
+
+impl RawFreshness {
+    pub(super) fn limits(&self) -> Limits {
+        let RawFreshness { stale_after, frozen_after, frozen_uploads, offline_after } = *self;
+        Limits { stale_after, frozen_after, frozen_uploads, offline_after }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawCamera {
+    pub password_file: Option<PathBuf>,
+    #[serde(deserialize_with = "settings::optional_duration")]
+    pub stale_after: Option<Duration>,
+    #[serde(deserialize_with = "settings::optional_duration")]
+    pub frozen_after: Option<Duration>,
+    pub frozen_uploads: Option<u32>,
+    #[serde(deserialize_with = "settings::optional_duration")]
+    pub offline_after: Option<Duration>,
+}
+
+impl RawCamera {
+    pub(super) fn limits(&self, defaults: Limits) -> Limits {
+        Limits {
+            stale_after: self.stale_after.unwrap_or(defaults.stale_after),
+            frozen_after: self.frozen_after.unwrap_or(defaults.frozen_after),
+            frozen_uploads: self.frozen_uploads.unwrap_or(defaults.frozen_uploads),
+            offline_after: self.offline_after.unwrap_or(defaults.offline_after),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawStore {
+    #[serde(deserialize_with = "settings::duration")]
+    pub interval: Duration,
+}
+
+impl Default for RawStore {
+    fn default() -> Self {
+        RawStore { interval: Duration::from_secs(1) }
+    }
+}

@@ -1,0 +1,132 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use runtime::settings::Kind;
+
+use super::*;
+
+/// A folder with a configuration file and a password file that nobody else may read.
+fn folder(file: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("relay.toml"), file).unwrap();
+    let password = folder.path().join("password");
+    fs::write(&password, "s3cret\n").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    folder
+}
+
+fn load(file: &str, flags: cli::Settings) -> Result<Config, ConfigError> {
+    let folder = folder(file);
+    let path = |name: &str| Some(folder.path().join(name));
+    let password_file = path("password").map(|p| p.display().to_string());
+    Config::load(&cli::Settings {
+        config: path("relay.toml"),
+        password_file: flags.password_file.or(password_file),
+        ..flags
+    })
+}
+
+fn without_paths(config: &Config) -> String {
+    format!("{:?}", Config { password_note: String::new(), ..config.clone() })
+}
+
+#[test]
+fn defaults_are_those_of_the_table() {
+    // Each default of the table, read as if it had been written, changes nothing.
+    let mut file = String::new();
+    for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
+        file += &format!("{} = {}\n", key.name, key.default);
+    }
+    let written = load(&file, cli::Settings::default()).unwrap();
+    let defaults = load("", cli::Settings::default()).unwrap();
+    assert_eq!(without_paths(&written), without_paths(&defaults));
+}
+
+#[test]
+fn every_key_of_the_table_can_be_read() {
+    for key in KEYS {
+        let value = match key.kind {
+            Kind::Duration(..) => "\"7s\"",
+            Kind::Integer(..) => "4096",
+            Kind::Text | Kind::Choice(_) | Kind::Flag | Kind::Number(..) | Kind::Size => {
+                if key.name.contains("password_file") {
+                    continue;
+                }
+                "\"127.0.0.1:80\""
+            }
+        };
+        let name = key.name.replace('*', "garden");
+        let result = load(&format!("{name} = {value}\n"), cli::Settings::default());
+        assert!(result.is_ok(), "{name}: {result:?}");
+    }
+}
+
+#[test]
+fn a_camera_has_its_own_limits_and_the_rest_from_all() {
+    let file = "[freshness]\nstale_after = \"3s\"\nfrozen_uploads = 9\n\
+                [cameras.garden]\nstale_after = \"5m\"\n[cameras.plain]\n";
+    let config = load(file, cli::Settings::default()).unwrap();
+    let names: Vec<_> = config.cameras.keys().map(CameraId::as_str).collect();
+    assert_eq!(names, ["default", "garden", "plain"]);
+    let seconds = |name: &str| {
+        let limits = config.cameras.get(&name.parse().unwrap()).unwrap().freshness;
+        (limits.stale_after.as_secs(), limits.frozen_uploads)
+    };
+    assert_eq!(
+        (seconds("default"), seconds("garden"), seconds("plain")),
+        ((3, 9), (300, 9), (3, 9))
+    );
+}
+
+#[test]
+fn a_cameras_own_password_is_read() {
+    let own = folder("");
+    let path = own.path().join("password");
+    let file = format!("[cameras.garden]\npassword_file = \"{}\"", path.display());
+    let config = load(&file, cli::Settings::default()).unwrap();
+    let garden = config.cameras.get(&"garden".parse().unwrap()).unwrap();
+    assert_eq!(garden.password.as_ref().unwrap().expose(), "s3cret");
+}
+
+#[test]
+fn mistakes_are_named() {
+    let exposed = folder("");
+    let open = exposed.path().join("password");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
+    let with_open =
+        cli::Settings { password_file: Some(open.display().to_string()), ..Default::default() };
+    let listen = |text: &str| cli::Settings { listen: Some(text.into()), ..Default::default() };
+    for (file, flags, says) in [
+        ("[relay]\nlisten_on = \"x\"", Default::default(), "did you mean \"relay.listen\"?"),
+        ("[relay]\nmax_uploads = 0", Default::default(), "a whole number from 1 to"),
+        ("[cameras.\"Garden 1\"]\nstale_after = \"1s\"", Default::default(), "is no camera id"),
+        (
+            "relay.max_cameras = 1\n[cameras.a]\nstale_after = \"1s\"",
+            Default::default(),
+            "2 cameras",
+        ),
+        ("", listen("localhost"), "--listen: relay.listen: \"localhost\" is no address and port"),
+        ("", listen("1.2.3.4"), "is no address and port"),
+        ("", with_open, "chmod 600"),
+    ] {
+        let error = load(file, flags).unwrap_err().to_string();
+        assert!(error.contains(says), "{file}: {error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+    let missing = cli::Settings { config: Some("/nonexistent".into()), ..Default::default() };
+    assert!(Config::load(&missing).unwrap_err().to_string().contains("/nonexistent"));
+}
+
+#[test]
+fn configuration_reference_is_in_step() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (start, end) = ("<!-- relay keys -->\n", "<!-- /relay keys -->");
+    let (before, rest) = page.split_once(start).unwrap();
+    let (_, after) = rest.split_once(end).unwrap();
+    let right = format!("{before}{start}{}{end}{after}", settings::reference(KEYS));
+    if std::env::var_os("BLESS").is_some() {
+        return fs::write(&path, &right).unwrap();
+    }
+    assert!(page == right, "docs/configuration.md: run BLESS=1 cargo test -p stillwatch-relay");
+}

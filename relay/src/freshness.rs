@@ -1,0 +1,160 @@
+//! When a camera's picture is live, stale, frozen or offline. Pure: it is told the time.
+//!
+//! The three failures look alike to somebody who only sees a still picture, and have different
+//! cures, so they are told apart by evidence:
+//!
+//! * **stale**: no new frame for `stale_after`, or for five of the camera's own intervals if that
+//!   is longer;
+//! * **frozen**: new frames, but for `frozen_after` and at least `frozen_uploads` of them the same
+//!   bytes, from a source that says nothing of repeating itself;
+//! * **offline**: no authorised upload at all for `offline_after`, but never before the camera
+//!   counts as stale: one that sends a picture an hour is not gone between two of them.
+//!
+//! Where several apply, the one that explains the others is named: offline, stale, frozen.
+//!
+//! What does not belong here: how old a *picture* is. That is a matter of its capture time, stands
+//! in every answer, and changes no state: a delayed picture on a slow uplink is still a live camera.
+
+use std::fmt;
+use std::time::Duration;
+
+use frame::ContentHash;
+use ladder::Mono;
+
+/// How many of its own intervals a camera may miss.
+const INTERVALS: u32 = 5;
+
+/// How many gaps between frames are remembered; their median resists single pauses.
+const GAPS: usize = 9;
+
+/// A single gap may be an outage; two that agree are a rhythm.
+const GAPS_NEEDED: usize = 2;
+
+/// See the module's documentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub stale_after: Duration,
+    pub frozen_after: Duration,
+    pub frozen_uploads: u32,
+    pub offline_after: Duration,
+}
+
+/// What a viewer is told about a camera.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// No picture yet.
+    Empty,
+    Live,
+    Stale,
+    Frozen,
+    Offline,
+}
+
+impl State {
+    /// The word in headers, status and log.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            State::Empty => "empty",
+            State::Live => "live",
+            State::Stale => "stale",
+            State::Frozen => "frozen",
+            State::Offline => "offline",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// What was seen of a camera. `None` times are before anybody remembers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Signs {
+    has_picture: bool,
+    heard: Option<Mono>,
+    shown: Option<Mono>,
+    gaps: Vec<Duration>,
+    same: Option<Same>,
+}
+
+/// A row of frames with equal content.
+#[derive(Debug, Clone, Copy)]
+struct Same {
+    hash: ContentHash,
+    first: Mono,
+    last: Mono,
+    uploads: u32,
+}
+
+impl Signs {
+    /// An authorised upload began: somebody is there.
+    pub(crate) fn heard(&mut self, now: Mono) {
+        self.heard = Some(now);
+    }
+
+    /// A frame went onto the board.
+    pub(crate) fn shown(&mut self, now: Mono, hash: ContentHash, may_repeat: bool) {
+        if let Some(before) = self.shown.filter(|_| self.has_picture) {
+            if self.gaps.len() == GAPS {
+                self.gaps.remove(0);
+            }
+            self.gaps.push(now.since(before));
+        }
+        self.same = match self.same {
+            _ if may_repeat => None,
+            Some(same) if same.hash == hash => {
+                Some(Same { last: now, uploads: same.uploads.saturating_add(1), ..same })
+            }
+            _ => Some(Same { hash, first: now, last: now, uploads: 1 }),
+        };
+        self.has_picture = true;
+        self.heard = Some(now);
+        self.shown = Some(now);
+    }
+
+    /// A frame that an earlier process had received at `arrived`, as far as that is known.
+    pub(crate) fn restored(arrived: Option<Mono>) -> Signs {
+        Signs { has_picture: true, heard: arrived, shown: arrived, ..Signs::default() }
+    }
+
+    /// The state at `now`.
+    pub(crate) fn state(&self, now: Mono, limits: &Limits) -> State {
+        let patience = self.patience(limits);
+        let beyond = |last: Option<Mono>, limit| last.is_none_or(|last| now.since(last) > limit);
+        if !self.has_picture {
+            State::Empty
+        } else if beyond(self.heard, limits.offline_after.max(patience)) {
+            State::Offline
+        } else if beyond(self.shown, patience) {
+            State::Stale
+        } else if self.repeats(limits) {
+            State::Frozen
+        } else {
+            State::Live
+        }
+    }
+
+    /// How long a new frame may take.
+    fn patience(&self, limits: &Limits) -> Duration {
+        let mut gaps = self.gaps.clone();
+        if gaps.len() < GAPS_NEEDED {
+            return limits.stale_after;
+        }
+        gaps.sort_unstable();
+        // The lower one of the two in the middle: doubt speaks for the shorter patience.
+        let median = gaps.get((gaps.len() - 1) / 2).copied().unwrap_or_default();
+        limits.stale_after.max(median * INTERVALS)
+    }
+
+    fn repeats(&self, limits: &Limits) -> bool {
+        self.same.is_some_and(|same| {
+            same.uploads >= limits.frozen_uploads
+                && same.last.since(same.first) >= limits.frozen_after
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! Which time counts for an uploaded frame, and whether it is newer than the one held. Pure.
+//!
+//! The camera's own time counts if the upload names one, does not call its clock unsynchronised,
+//! and is not more than [`TOLERANCE_US`] ahead of our clock. A camera clock may run ahead and be set
+//! back later; had its time counted, every frame after that would be older than the one held, and
+//! the picture would stand still until the future had come. So such a frame is judged by the time
+//! it arrived, and so is one of a client that names no time, like the tutorial's.
+//!
+//! A delayed retry must not turn time back: a frame captured before the one held is *older*, and
+//! the caller acknowledges and drops it. The held frame's time is only held against it while it is
+//! believable itself: after our own clock was set back, or when the store holds a frame from a time
+//! when it was wrong, it is not.
+
+/// How far a camera's clock may be ahead of ours: NTP keeps clocks within a fraction of it.
+const TOLERANCE_US: i64 = 5_000_000;
+
+/// What an upload says about its frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Claim {
+    /// When it was captured, µs since the Unix epoch.
+    pub captured_us: Option<i64>,
+    /// The camera's clock was not synchronised.
+    pub clock_unsynchronised: bool,
+    /// Its number.
+    pub seq: Option<u64>,
+}
+
+/// Whose clock a frame's time is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TimeSource {
+    /// The camera's.
+    Captured,
+    /// Ours, at arrival.
+    Arrived,
+}
+
+impl TimeSource {
+    /// The word in headers, status and database.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            TimeSource::Captured => "captured",
+            TimeSource::Arrived => "arrived",
+        }
+    }
+}
+
+/// A frame's place in its camera's order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// µs since the Unix epoch.
+    pub unix_us: i64,
+    pub source: TimeSource,
+    pub seq: u64,
+}
+
+/// Stamps a frame that arrived at `arrived_us`; `None` if it is older than the one held.
+pub(crate) fn admit(claim: Claim, held: Option<Stamp>, arrived_us: i64) -> Option<Stamp> {
+    let believable = |unix_us: i64| unix_us <= arrived_us.saturating_add(TOLERANCE_US);
+    // Clients that don't count get counted.
+    let next = held.map_or(0, |held| held.seq.wrapping_add(1));
+    let seq = claim.seq.unwrap_or(next);
+    let captured = claim.captured_us.filter(|us| !claim.clock_unsynchronised && believable(*us));
+    let Some(unix_us) = captured else {
+        return Some(Stamp { unix_us: arrived_us, source: TimeSource::Arrived, seq });
+    };
+    let stamp = Stamp { unix_us, source: TimeSource::Captured, seq };
+    let before =
+        held.filter(|held| held.source == TimeSource::Captured && believable(held.unix_us));
+    before.is_none_or(|held| (held.unix_us, held.seq) < (unix_us, seq)).then_some(stamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: i64 = 1_700_000_000_000_000;
+    const SECOND: i64 = 1_000_000;
+
+    fn captured(at: i64, seq: u64) -> Claim {
+        Claim { captured_us: Some(at), clock_unsynchronised: false, seq: Some(seq) }
+    }
+
+    fn held(at: i64, source: TimeSource, seq: u64) -> Option<Stamp> {
+        Some(Stamp { unix_us: at, source, seq })
+    }
+
+    #[test]
+    fn which_time_counts() {
+        let unsynchronised = Claim { clock_unsynchronised: true, ..captured(NOW - SECOND, 7) };
+        let ahead = NOW + TOLERANCE_US;
+        for (case, claim, unix_us, source) in [
+            ("the camera's", captured(NOW - SECOND, 7), NOW - SECOND, TimeSource::Captured),
+            ("none given", Claim { seq: Some(7), ..Claim::default() }, NOW, TimeSource::Arrived),
+            ("not synchronised", unsynchronised, NOW, TimeSource::Arrived),
+            ("at the tolerance", captured(ahead, 7), ahead, TimeSource::Captured),
+            ("beyond it", captured(ahead + 1, 7), NOW, TimeSource::Arrived),
+            ("very old", captured(0, 7), 0, TimeSource::Captured),
+        ] {
+            assert_eq!(admit(claim, None, NOW), Some(Stamp { unix_us, source, seq: 7 }), "{case}");
+        }
+    }
+
+    #[test]
+    fn which_frame_is_newer() {
+        use TimeSource::{Arrived, Captured};
+        let t = NOW - SECOND;
+        for (case, claim, held, newer) in [
+            ("later", captured(t + 1, 0), held(t, Captured, 9), true),
+            ("earlier", captured(t - 1, 10), held(t, Captured, 9), false),
+            ("same time, next number", captured(t, 10), held(t, Captured, 9), true),
+            ("same time, same number", captured(t, 9), held(t, Captured, 9), false),
+            (
+                "same time, no number",
+                Claim { seq: None, ..captured(t, 0) },
+                held(t, Captured, 9),
+                true,
+            ),
+            (
+                "by arrival, whatever is held",
+                Claim::default(),
+                held(NOW + SECOND, Captured, 9),
+                true,
+            ),
+            ("earlier than an arrival", captured(t, 0), held(NOW, Arrived, 9), true),
+            ("held from the future", captured(t, 0), held(NOW + 6 * SECOND, Captured, 9), true),
+            ("held from just ahead", captured(t, 0), held(NOW + 4 * SECOND, Captured, 9), false),
+        ] {
+            assert_eq!(admit(claim, held, NOW).is_some(), newer, "{case}");
+        }
+    }
+
+    #[test]
+    fn clients_that_do_not_count_are_counted() {
+        let first = admit(Claim::default(), None, NOW).unwrap();
+        let second = admit(Claim::default(), Some(first), NOW + 1).unwrap();
+        assert_eq!((first.seq, second.seq), (0, 1));
+        let last = Stamp { seq: u64::MAX, ..first };
+        assert_eq!(admit(Claim::default(), Some(last), NOW).unwrap().seq, 0);
+    }
+
+    proptest! {
+        /// Among frames with believed times, what is shown never goes back; and whatever is held,
+        /// a correct camera is shown again within the tolerance.
+        #[test]
+        fn time_never_turns_back_and_never_stands_still(
+            offsets in prop::collection::vec((-20_i64..20, any::<Option<u64>>()), 1..40),
+        ) {
+            let mut now = NOW;
+            let mut held: Option<Stamp> = None;
+            for (offset, seq) in offsets {
+                now += SECOND;
+                let claim = Claim { seq, ..captured(now + offset * SECOND, 0) };
+                let Some(stamp) = admit(claim, held, now) else { continue };
+                if let Some(before) = held
+                    && (before.source, stamp.source) == (TimeSource::Captured, TimeSource::Captured)
+                {
+                    prop_assert!(stamp.unix_us >= before.unix_us);
+                }
+                held = Some(stamp);
+            }
+            now += TOLERANCE_US + SECOND;
+            prop_assert!(admit(captured(now, 0), held, now).is_some());
+        }
+
+        #[test]
+        fn no_numbers_make_it_panic(at: i64, now: i64, seq: u64, other: i64) {
+            let _ = admit(captured(at, seq), held(other, TimeSource::Captured, seq), now);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! From an upload to the board: who sends it, how much of it is read, whether it is a picture, and
+//! whether it is newer than the one shown.
+//!
+//! Whatever is wrong with an upload, the picture shown before stays as it is: the board is touched
+//! only by a complete, inspected frame. What does not belong here: HTTP's status codes
+//! (`respond.rs`), and anything that reads the board.
+
+pub(crate) mod admit;
+pub(crate) mod auth;
+mod body;
+mod journal;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use admit::Claim;
+use auth::Passwords;
+use bytes::Bytes;
+use frame::wire::{self, Flags};
+use frame::{CameraId, Picture};
+use futures_util::Stream;
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use journal::Journal;
+use tokio::sync::Semaphore;
+use warp::Buf;
+
+use crate::board::{Board, Camera, Counts, Now, Refused};
+use crate::store::Store;
+
+/// What bounds uploads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub max_uploads: usize,
+    pub max_frame_bytes: usize,
+    pub body_timeout: Duration,
+}
+
+/// An upload, before its body is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Upload<'a> {
+    pub camera: &'a CameraId,
+    pub headers: &'a HeaderMap,
+    pub query: &'a str,
+    pub peer: IpAddr,
+}
+
+/// An upload that was refused: why, and one line for whoever sent it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub why: Refused,
+    pub line: String,
+}
+
+/// The only way onto the board.
+#[derive(Debug)]
+pub(crate) struct Ingest {
+    board: Arc<Board>,
+    passwords: Passwords,
+    store: Store,
+    bounds: Bounds,
+    places: Semaphore,
+    journal: Journal,
+    /// Refused uploads for cameras that don't exist.
+    pub strangers: Counts,
+}
+
+impl Ingest {
+    pub(crate) fn new(
+        board: Arc<Board>,
+        passwords: Passwords,
+        store: Store,
+        bounds: Bounds,
+    ) -> Ingest {
+        let places = Semaphore::new(bounds.max_uploads);
+        let (journal, strangers) = (Journal::default(), Counts::default());
+        Ingest { board, passwords, store, bounds, places, journal, strangers }
+    }
+
+    /// Takes an upload. An older frame than the one shown is dropped, and acknowledged all the
+    /// same: sending it again would not make it newer.
+    pub(crate) async fn take<B: Buf, E>(
+        &self,
+        upload: Upload<'_>,
+        body: impl Stream<Item = Result<B, E>>,
+        fully_read: impl FnOnce(),
+    ) -> Result<(), Refusal> {
+        let outcome = match self.read(upload, body).await {
+            Ok(bytes) => {
+                fully_read();
+                self.show(upload, bytes)
+            }
+            Err(why) => Err(self.refusal(why)),
+        };
+        if let Err(refusal) = &outcome {
+            let known = self.board.find(upload.camera);
+            known.as_ref().map_or(&self.strangers, |camera| &camera.counts).refuse(refusal.why);
+            self.journal.refused(upload, known.is_some(), refusal);
+        }
+        outcome
+    }
+
+    /// Everything that can be refused without looking at the body comes before reading it.
+    async fn read<B: Buf, E>(
+        &self,
+        upload: Upload<'_>,
+        body: impl Stream<Item = Result<B, E>>,
+    ) -> Result<Bytes, Refused> {
+        self.passwords.check(upload.camera, upload.headers, upload.query)?;
+        self.journal.authorised();
+        match self.board.find(upload.camera) {
+            Some(camera) => camera.heard(runtime::clock::mono()),
+            None if self.board.is_full() => return Err(Refused::TooManyCameras),
+            // It is made by its first picture, not by somebody's attempt.
+            None => {}
+        }
+        let _place = self.places.try_acquire().map_err(|_| Refused::Busy)?;
+        let Bounds { max_frame_bytes, body_timeout, .. } = self.bounds;
+        let told = number(upload.headers, CONTENT_LENGTH.as_str());
+        if told.is_some_and(|length: usize| length > max_frame_bytes) {
+            return Err(Refused::TooLarge);
+        }
+        body::read(body, told, max_frame_bytes, body_timeout).await
+    }
+
+    fn show(&self, upload: Upload<'_>, bytes: Bytes) -> Result<(), Refusal> {
+        // The tutorial's server took anything, and showed it. Here nothing that is no picture gets
+        // further, an empty body included.
+        let picture = Picture::accept(bytes)
+            .map_err(|error| Refusal { why: Refused::NotJpeg, line: error.to_string() })?;
+        let camera: Arc<Camera> = self
+            .board
+            .find_or_add(upload.camera)
+            .map_err(|_| self.refusal(Refused::TooManyCameras))?;
+        let flags = text(upload.headers, wire::FLAGS).map(Flags::from_header).unwrap_or_default();
+        let claim = Claim {
+            captured_us: text(upload.headers, wire::CAPTURED_AT).and_then(wire::parse_time),
+            clock_unsynchronised: flags.clock_unsynchronised,
+            seq: number(upload.headers, wire::SEQ),
+        };
+        match camera.show(picture, claim, flags.may_repeat, Now::read()) {
+            Some(held) => {
+                camera.counts.accepted.fetch_add(1, Ordering::Relaxed);
+                self.store.put(held);
+            }
+            None => {
+                camera.counts.older.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(camera = %camera.id, "an older frame than the one shown was dropped");
+            }
+        }
+        self.journal.accepted(&camera.id);
+        Ok(())
+    }
+
+    fn refusal(&self, why: Refused) -> Refusal {
+        let line = match why {
+            Refused::Password => "wrong password, or none".to_owned(),
+            Refused::Token => "wrong bearer token".to_owned(),
+            Refused::TooLarge => {
+                format!("larger than {} bytes, the relay's limit", self.bounds.max_frame_bytes)
+            }
+            Refused::NotJpeg => "not a JPEG".to_owned(),
+            Refused::Busy => "too many uploads at once; try again".to_owned(),
+            Refused::TooManyCameras => {
+                "the relay has as many cameras as it may have (relay.max_cameras)".to_owned()
+            }
+            Refused::TooSlow => {
+                let limit = runtime::settings::duration_text(self.bounds.body_timeout);
+                format!("the body did not arrive within {limit}")
+            }
+            Refused::Cut => "the connection ended before the body did".to_owned(),
+        };
+        Refusal { why, line }
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn number<T: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Option<T> {
+    text(headers, name)?.trim().parse().ok()
+}

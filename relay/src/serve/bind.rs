@@ -1,0 +1,65 @@
+//! The listening socket.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpSocket};
+
+/// Connections that may wait for being accepted.
+const BACKLOG: u32 = 1024;
+
+/// Why nothing can be listened to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BindError {
+    #[error(
+        "can't listen on {0}: another program does already (ss -ltnp shows which); stop it, or \
+         choose another address with relay.listen or --listen"
+    )]
+    InUse(SocketAddr),
+    #[error(
+        "can't listen on {0}: this machine has no such address; choose another one with \
+         relay.listen or --listen, such as 0.0.0.0:5000"
+    )]
+    NotHere(SocketAddr),
+    #[error("can't listen on {0}: {1}; choose another address with relay.listen or --listen")]
+    Other(SocketAddr, io::Error),
+}
+
+/// Listens on `address`. `[::]` takes IPv4 too, and only that where there is no IPv6.
+pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    let everything = address.is_ipv6() && address.ip().is_unspecified();
+    match listen(address) {
+        Err(error) if everything && no_ipv6(&error) => {
+            let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
+            listen(address).map_err(|error| explained(address, error))
+        }
+        outcome => outcome.map_err(|error| explained(address, error)),
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    // Else a restart would have to wait for the last connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    if address.is_ipv6() {
+        SockRef::from(&socket).set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn no_ipv6(error: &io::Error) -> bool {
+    use nix::errno::Errno::{EADDRNOTAVAIL, EAFNOSUPPORT};
+    let code = error.raw_os_error();
+    code == Some(EAFNOSUPPORT as i32) || code == Some(EADDRNOTAVAIL as i32)
+}
+
+fn explained(address: SocketAddr, error: io::Error) -> BindError {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the list of kinds is open")]
+    match error.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse(address),
+        io::ErrorKind::AddrNotAvailable => BindError::NotHere(address),
+        _ => BindError::Other(address, error),
+    }
+}

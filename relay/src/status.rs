@@ -1,0 +1,136 @@
+//! What machines are told: `/healthz`, a camera's health, `/status.json`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use http::StatusCode;
+use ladder::Mono;
+use serde::Serialize;
+
+use crate::board::{Camera, Counts};
+use crate::freshness::State;
+use crate::respond::{self, Response};
+use crate::routes::Site;
+use crate::store::{Persistence, Store};
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    #[serde(flatten)]
+    keeping: Keeping,
+}
+
+#[derive(Serialize)]
+struct Keeping {
+    persistence: &'static str,
+    /// What is wrong with it, and what to do.
+    persistence_problem: Option<String>,
+}
+
+#[derive(Serialize)]
+struct CameraHealth {
+    camera: String,
+    state: &'static str,
+    age_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Status {
+    version: &'static str,
+    uptime_ms: u64,
+    #[serde(flatten)]
+    keeping: Keeping,
+    connections: usize,
+    cameras: Vec<CameraStatus>,
+    /// Uploads for cameras that don't exist.
+    refused: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Serialize)]
+struct CameraStatus {
+    #[serde(flatten)]
+    health: CameraHealth,
+    seq: Option<u64>,
+    captured_at: Option<String>,
+    time_source: Option<&'static str>,
+    bytes: Option<usize>,
+    width: Option<u16>,
+    height: Option<u16>,
+    uploads: Uploads,
+}
+
+#[derive(Serialize)]
+struct Uploads {
+    accepted: u64,
+    older: u64,
+    refused: BTreeMap<&'static str, u64>,
+}
+
+/// The process works if it can say so; a store in trouble is told, and is no reason to restart.
+pub(crate) fn health(store: &Store) -> Response {
+    respond::json(StatusCode::OK, &Health { status: "ok", keeping: keeping(store) })
+}
+
+/// 200 only while the camera's picture is live.
+pub(crate) fn camera_health(camera: &Camera, now: Mono) -> Response {
+    let healthy = camera.state(now) == State::Live;
+    let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    respond::json(status, &health_of(camera, now))
+}
+
+/// `/status.json`.
+pub(crate) fn status(site: &Site, now: Mono) -> Response {
+    let cameras = site.board.all().iter().map(|camera| camera_status(camera, now)).collect();
+    let status = Status {
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_ms: millis(now.since(site.started)),
+        keeping: keeping(&site.store),
+        connections: site.connections.open(),
+        cameras,
+        refused: site.ingest.strangers.refused(),
+    };
+    respond::json(StatusCode::OK, &status)
+}
+
+fn keeping(store: &Store) -> Keeping {
+    let persistence = store.persistence();
+    let word = persistence.word();
+    let problem = match persistence {
+        Persistence::Degraded(problem) => Some(problem),
+        Persistence::Opening | Persistence::Works => None,
+    };
+    Keeping { persistence: word, persistence_problem: problem }
+}
+
+fn health_of(camera: &Camera, now: Mono) -> CameraHealth {
+    CameraHealth {
+        camera: camera.id.to_string(),
+        state: camera.state(now).word(),
+        age_ms: camera.newest().map(|held| millis(held.age(now))),
+    }
+}
+
+fn camera_status(camera: &Camera, now: Mono) -> CameraStatus {
+    let held = camera.newest();
+    let held = held.as_deref();
+    let picture = held.map(|held| &held.frame.picture);
+    let Counts { accepted, older, .. } = &camera.counts;
+    CameraStatus {
+        health: health_of(camera, now),
+        seq: held.map(|held| held.frame.seq),
+        captured_at: held.map(|held| held.captured_at()),
+        time_source: held.map(|held| held.source.word()),
+        bytes: picture.map(|picture| picture.bytes().len()),
+        width: picture.map(|picture| picture.width()),
+        height: picture.map(|picture| picture.height()),
+        uploads: Uploads {
+            accepted: accepted.load(Ordering::Relaxed),
+            older: older.load(Ordering::Relaxed),
+            refused: camera.counts.refused(),
+        },
+    }
+}
+
+pub(crate) fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,5 @@
+//! What viewers get. Everything here reads the board and changes nothing.
+
+pub(crate) mod page;
+pub(crate) mod path;
+pub(crate) mod still;

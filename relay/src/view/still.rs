@@ -1,0 +1,148 @@
+//! `live.jpeg`: the newest frame, byte for byte as it was uploaded, and how old it is.
+//!
+//! The default is to show the last frame whatever its age, and to say its age; `?max_age=SECONDS`
+//! asks for none rather than an older one.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use frame::wire;
+use http::StatusCode;
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
+};
+use ladder::Mono;
+
+use crate::board::{Camera, Held};
+use crate::freshness::State;
+use crate::respond::{self, Response};
+
+/// Shown before the first frame.
+const NO_PICTURE_YET: &[u8] = include_bytes!("../../assets/no-picture-yet.jpeg");
+
+/// Answers a request for a camera's newest frame.
+pub(crate) fn answer(camera: &Camera, query: &str, headers: &HeaderMap, now: Mono) -> Response {
+    let max_age = match max_age(query) {
+        Ok(max_age) => max_age,
+        Err(line) => return respond::line(StatusCode::BAD_REQUEST, line),
+    };
+    let state = camera.state(now);
+    let Some(held) = camera.newest() else {
+        let picture = Bytes::from_static(NO_PICTURE_YET);
+        let mut response = respond::answer(StatusCode::SERVICE_UNAVAILABLE, "image/jpeg", picture);
+        mark(&mut response, State::Empty);
+        return respond::retry(response);
+    };
+    let age = held.age(now);
+    if max_age.is_some_and(|max_age| age > max_age) {
+        let line = format!("the newest picture is {:.1} s old", age.as_secs_f64());
+        let mut response = respond::later(&line);
+        for name in [wire::CAPTURED_AT, wire::SEQ, wire::TIME_SOURCE] {
+            if let Some(value) = held.headers.get(name) {
+                response.headers_mut().insert(HeaderName::from_static(name), value.clone());
+            }
+        }
+        aged(&mut response, state, age);
+        return response;
+    }
+    let mut response = whole_or_unchanged(&held, headers);
+    aged(&mut response, state, age);
+    response
+}
+
+fn whole_or_unchanged(held: &Held, headers: &HeaderMap) -> Response {
+    let known = held.headers.get(ETAG).is_some_and(|etag| none_match_fails(headers, etag));
+    let mut response = if known {
+        respond::empty(StatusCode::NOT_MODIFIED)
+    } else {
+        respond::answer(StatusCode::OK, "", held.frame.picture.bytes().clone())
+    };
+    response.headers_mut().extend(held.headers.clone());
+    if known {
+        // They describe a body, and there is none.
+        response.headers_mut().remove(CONTENT_TYPE);
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    response
+}
+
+fn aged(response: &mut Response, state: State, age: Duration) {
+    let millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    response.headers_mut().insert(HeaderName::from_static(wire::AGE_MS), millis.into());
+    mark(response, state);
+}
+
+fn mark(response: &mut Response, state: State) {
+    let name = HeaderName::from_static(wire::STATE);
+    response.headers_mut().insert(name, HeaderValue::from_static(state.word()));
+}
+
+/// `max_age` of a query; anything else in it only defeats caches.
+fn max_age(query: &str) -> Result<Option<Duration>, &'static str> {
+    let Some((_, text)) =
+        form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "max_age")
+    else {
+        return Ok(None);
+    };
+    let seconds = text.parse::<f64>().ok();
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.map(Some).ok_or("max_age has to be a number of seconds, such as max_age=2.5")
+}
+
+/// RFC 9110, 13.1.2: whether one of the entity tags is this one, compared weakly.
+fn none_match_fails(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let Ok(etag) = etag.to_str() else { return false };
+    let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    // A comma inside another tag's quotes makes two halves of it, and none is ours.
+    lists
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_max_age_matters_in_a_query() {
+        let seconds = |s| Ok(Some(Duration::from_secs_f64(s)));
+        for (query, expected) in [
+            ("", Ok(None)),
+            ("1552907804662", Ok(None)),
+            ("_=1&x=max_age", Ok(None)),
+            ("max_age=10", seconds(10.0)),
+            ("x&max_age=0.25&max_age=9", seconds(0.25)),
+            ("max_age=0", seconds(0.0)),
+        ] {
+            assert_eq!(max_age(query), expected, "{query}");
+        }
+        for query in
+            ["max_age", "max_age=", "max_age=ten", "max_age=-1", "max_age=nan", "max_age=inf"]
+        {
+            assert!(max_age(query).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn entity_tags_are_compared_weakly() {
+        let etag = HeaderValue::from_static("\"abc\"");
+        for (lists, known) in [
+            (&["\"abc\""] as &[&str], true),
+            (&["W/\"abc\""], true),
+            (&["\"x\", \"abc\""], true),
+            (&["\"x\"", "\"y,z\" ,W/\"abc\""], true),
+            (&["*"], true),
+            (&[], false),
+            (&["abc"], false),
+            (&["\"abcd\""], false),
+            (&["w/\"abc\""], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for list in lists {
+                headers.append(IF_NONE_MATCH, HeaderValue::from_static(list));
+            }
+            assert_eq!(none_match_fails(&headers, &etag), known, "{lists:?}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The relay from outside: the real binary as a process, real sockets on loopback, real SQLite.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "it is test code, and a panic is how a test fails"
+)]
+
+mod command_line;
+mod freshness;
+mod journeys;
+mod order;
+mod relay;
+mod serve;
+mod still;
+mod store;
+mod systemd;
+mod upload;
