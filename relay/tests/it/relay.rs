@@ -176,12 +176,15 @@ impl Relay {
         stream
     }
 
-    /// Begins an upload of `length` bytes and sends `part` of the body.
+    /// Begins an upload of `length` bytes and sends `part` of the body. When this returns, the
+    /// relay is reading it: it says so, being asked with `Expect`.
     pub(crate) fn begin_upload(&self, length: usize, part: &[u8]) -> TcpStream {
         let mut stream = self.connect();
-        let head =
-            format!("POST {ROOT} HTTP/1.1\r\nHost: relay\r\nContent-Length: {length}\r\n\r\n");
+        let head = format!(
+            "POST {ROOT} HTTP/1.1\r\nHost: relay\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).unwrap();
+        assert_eq!(answer(&mut stream).status(), 100);
         stream.write_all(part).unwrap();
         stream
     }
