@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::park_timeout;
+use std::thread::{JoinHandle, park_timeout};
 use std::time::Duration;
 
 use frame::split::Splitter;
@@ -29,13 +29,14 @@ const MAX_FRAME_BYTES: usize = 8 << 20;
 /// A pipe's default capacity (pipe(7)).
 const READ_BYTES: usize = 64 << 10;
 
-/// How long a killed helper may take to be gone. One stuck in a driver's call can take for ever.
-const KILL_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a helper that closed its output, or was killed, may take to be gone. One stuck in a driver's call can take for ever.
+const END_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) struct Rpicam {
     child: Child,
     stdout: ChildStdout,
     last_words: Arc<Mutex<String>>,
+    listener: JoinHandle<()>,
     splitter: Splitter<i64>,
     buffer: Vec<u8>,
     pace: Pace,
@@ -77,12 +78,13 @@ impl Rpicam {
             return Err(SourceError::Helper(format!("{program} has no pipes")));
         };
         let last_words = Arc::new(Mutex::new(String::new()));
-        listen(stderr, Arc::clone(&last_words))?;
+        let listener = listen(stderr, Arc::clone(&last_words))?;
         Ok(Rpicam {
             description: format!("{program} ({width}x{height}, {} fps)", config.fps),
             child,
             stdout,
             last_words,
+            listener,
             splitter: Splitter::new(MAX_FRAME_BYTES),
             buffer: vec![0; READ_BYTES],
             pace: Pace::new(config.interval(), config.warm_up),
@@ -120,8 +122,10 @@ impl Rpicam {
     }
 
     fn ended(&mut self) -> SourceError {
-        // It closed its output; give it a moment to be gone, for its status.
-        let status = reap(&mut self.child, Duration::from_millis(500));
+        // It closed its output; give it a moment to be gone, for its status, and its last words one
+        // to be read.
+        let status = reap(&mut self.child, END_PATIENCE);
+        let _ = within(END_PATIENCE, || self.listener.is_finished().then_some(()));
         let how = status.map_or("closed its output".to_owned(), |s| format!("ended ({s})"));
         let said = match self.said() {
             words if words.is_empty() => String::new(),
@@ -169,7 +173,7 @@ impl Drop for Rpicam {
             // The whole group: a wrapper script may have started the real program.
             let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
         }
-        if reap(&mut self.child, KILL_PATIENCE).is_none() {
+        if reap(&mut self.child, END_PATIENCE).is_none() {
             let program = &self.description;
             tracing::warn!("{program} does not die though killed: stuck in the camera's driver");
         }
@@ -178,15 +182,19 @@ impl Drop for Rpicam {
 
 /// Waits for a child's end, at most for `patience`.
 fn reap(child: &mut Child, patience: Duration) -> Option<std::process::ExitStatus> {
+    within(patience, || child.try_wait().ok().flatten())
+}
+
+/// Looks again and again for what should soon be there.
+fn within<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let began = clock::mono();
     loop {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
+        match look() {
+            None if clock::mono().since(began) < patience => {
+                park_timeout(Duration::from_millis(20));
+            }
+            found => return found,
         }
-        if clock::mono().since(began) >= patience {
-            return None;
-        }
-        park_timeout(Duration::from_millis(20));
     }
 }
 
@@ -206,7 +214,7 @@ fn die_with_us(command: &mut Command) {
 fn listen(
     stderr: impl Read + Send + 'static,
     words: Arc<Mutex<String>>,
-) -> Result<(), SourceError> {
+) -> Result<JoinHandle<()>, SourceError> {
     /// Longest line kept, in bytes.
     const MAX_LINE: u64 = 300;
     let thread = std::thread::Builder::new().name("rpicam-stderr".to_owned());
@@ -226,8 +234,7 @@ fn listen(
             }
         }
     };
-    let started = thread.spawn(run);
-    started.map(|_| ()).map_err(|error| SourceError::Helper(format!("no thread: {error}")))
+    thread.spawn(run).map_err(|error| SourceError::Helper(format!("no thread: {error}")))
 }
 
 #[cfg(test)]
