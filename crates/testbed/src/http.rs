@@ -38,10 +38,13 @@ impl Message {
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {
-            match stream.read(&mut byte)? {
-                0 if head.is_empty() => return Ok(None),
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                _ => head.push(byte[0]),
+            match stream.read(&mut byte) {
+                Ok(0) if head.is_empty() => return Ok(None),
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => head.push(byte[0]),
+                // A signal, not the stream's end.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
         let text = String::from_utf8_lossy(&head).into_owned();
