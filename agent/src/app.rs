@@ -27,8 +27,8 @@ const STOP_WITHIN: Duration = Duration::from_millis(600);
 /// Why the agent ended, other than because it was told to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
-    #[error("can't set up HTTP: {0}")]
-    Http(#[from] reqwest::Error),
+    #[error(transparent)]
+    Http(#[from] upload::HttpError),
     #[error("can't listen for signals: {0}")]
     Signals(#[from] std::io::Error),
     #[error("{0}; ending, for systemd to start the agent anew")]

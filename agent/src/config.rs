@@ -301,7 +301,7 @@ pub(crate) struct UploadConfig {
 pub(crate) struct Config {
     pub id: CameraId,
     pub camera: CameraConfig,
-    /// `None` if no relay is named, which only `run` needs.
+    /// `None` if no relay is named, or nobody asked: see [`Config::load`].
     pub upload: Option<UploadConfig>,
     pub led_gpio: Option<u8>,
     pub clock: ClockTrust,
@@ -322,8 +322,9 @@ pub(crate) enum ConfigError {
 }
 
 impl Config {
-    /// Reads file, environment and flags.
-    pub(crate) fn load(flags: &cli::Settings) -> Result<Config, ConfigError> {
+    /// Reads file, environment and flags. Only `with_upload` reads where and with which password to
+    /// upload: whoever may ask for the status need not be allowed to read that.
+    pub(crate) fn load(flags: &cli::Settings, with_upload: bool) -> Result<Config, ConfigError> {
         let default = Path::new(DEFAULT_FILE);
         let file = flags.config.as_deref().or_else(|| default.exists().then_some(default));
         let variables = std::env::vars()
@@ -341,6 +342,7 @@ impl Config {
             return Err(ConfigError::Value(format!("{}{why}", place("camera.source"))));
         }
         let upload = match &upload.relay {
+            _ if !with_upload => None,
             Some(relay) => Some(UploadConfig::new(relay, &place("upload.relay"), &id, upload)?),
             None => None,
         };

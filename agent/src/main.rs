@@ -29,8 +29,8 @@ fn main() -> ExitCode {
         eprintln!("no log: {error}");
     }
     let outcome = match &command {
-        Command::Run(settings) => Config::load(settings).map(run),
-        Command::Probe(report) => Config::load(&report.settings).map(|config| {
+        Command::Run(settings) => Config::load(settings, true).map(run),
+        Command::Probe(report) => Config::load(&report.settings, false).map(|config| {
             let found = probe::cameras(&config.camera);
             if report.json {
                 print_json(&found)
@@ -39,12 +39,12 @@ fn main() -> ExitCode {
             }
             ExitCode::from(u8::from(found.cameras.is_empty()))
         }),
-        Command::Bench(bench) => Config::load(&bench.settings).map(|config| {
+        Command::Bench(bench) => Config::load(&bench.settings, false).map(|config| {
             let duration = Duration::from_secs(bench.seconds);
             ended(bench::run(&config, duration, bench.json))
         }),
-        Command::CheckConfig(settings) => Config::load(settings).map(|config| check(&config)),
-        Command::Status(report) => Config::load(&report.settings)
+        Command::CheckConfig(settings) => Config::load(settings, true).map(|config| check(&config)),
+        Command::Status(report) => Config::load(&report.settings, false)
             .map(|config| ExitCode::from(status::report(&config.status_file, report.json))),
     };
     outcome.unwrap_or_else(|error: ConfigError| {

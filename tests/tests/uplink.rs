@@ -155,6 +155,32 @@ fn status_tells_how_the_running_agent_is() {
 }
 
 #[test]
+fn a_system_without_certificates_uploads_over_plain_http() {
+    let none = tempfile::tempdir().unwrap();
+    let (file, folder) = (none.path().join("none.pem"), none.path().display().to_string());
+    std::fs::write(&file, "").unwrap();
+    let file = file.display().to_string();
+    let certificates = variables(&[("SSL_CERT_FILE", &file), ("SSL_CERT_DIR", &folder)]);
+    let relay = FakeRelay::start(OK);
+    let _agent = agent(&relay.url(), &PATTERN, &certificates);
+    becomes_true("an upload", SOON, || !relay.uploads().is_empty());
+    let mut secure = agent("https://127.0.0.1:9/", &PATTERN, &certificates);
+    secure.line("is the package ca-certificates installed?");
+    assert_eq!(secure.ended().code(), Some(1));
+}
+
+#[test]
+fn the_status_can_be_read_without_the_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.toml");
+    std::fs::write(&path, "[upload]\nrelay = \"http://h/\"\n").unwrap();
+    let mut command = command("stillwatch-agent");
+    let file = folder.path().join("status.json");
+    command.args(["status", "--config"]).arg(&path).env("STILLWATCH_AGENT_STATUS_FILE", file);
+    assert_eq!(command.output().unwrap().status.code(), Some(3));
+}
+
+#[test]
 fn systemd_is_told_ready_status_and_watchdog() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");

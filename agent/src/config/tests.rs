@@ -6,7 +6,7 @@ fn load(file: &str, flags: cli::Settings) -> Result<Config, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent.toml");
     fs::write(&path, file).unwrap();
-    Config::load(&cli::Settings { config: Some(path), ..flags })
+    Config::load(&cli::Settings { config: Some(path), ..flags }, true)
 }
 
 fn relay(url: &str) -> cli::Settings {

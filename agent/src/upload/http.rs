@@ -16,6 +16,11 @@ use crate::config::UploadConfig;
 /// How much of an answer's body is read: enough for a line, and to find a web page out.
 const MAX_ANSWER: usize = 4 << 10;
 
+/// The client can't be made.
+#[derive(Debug, thiserror::Error)]
+#[error("can't set up HTTPS: {0}; is the package ca-certificates installed?")]
+pub(crate) struct HttpError(String);
+
 /// The connection to the relay.
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
@@ -26,8 +31,15 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    pub(crate) fn new(config: &UploadConfig) -> Result<Http, reqwest::Error> {
-        let client = Client::builder()
+    /// # Errors
+    /// For `https`, the system has no certificates to check the relay's by.
+    pub(crate) fn new(config: &UploadConfig) -> Result<Http, HttpError> {
+        let builder = match config.url.scheme() {
+            "https" => Client::builder(),
+            // Without TLS no certificates are needed, and a small system may have none.
+            _ => Client::builder().tls_certs_only([]),
+        };
+        let client = builder
             .user_agent(concat!("stillwatch-agent/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .http1_only()
@@ -36,7 +48,8 @@ impl Http {
             .tcp_user_timeout(config.timeout)
             .connect_timeout(config.timeout)
             .pool_max_idle_per_host(1)
-            .build()?;
+            .build()
+            .map_err(|error| HttpError(innermost(&error).to_string()))?;
         let mut url = config.url.clone();
         url.query_pairs_mut().append_pair("password", config.password.expose());
         Ok(Http { client, url, timeout: config.timeout })
@@ -90,13 +103,8 @@ async fn read(response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {
 /// The innermost cause in plain words; the outer ones ("error sending request for url …") say
 /// nothing more, and would show the password.
 fn explained(error: &reqwest::Error) -> String {
-    let mut cause: &dyn Error = error;
-    let mut io = None;
-    while let Some(source) = cause.source() {
-        cause = source;
-        io = cause.downcast_ref::<std::io::Error>().or(io);
-    }
-    let hint = match io.and_then(std::io::Error::raw_os_error) {
+    let cause = innermost(error);
+    let hint = match os_error(error) {
         Some(libc::ECONNREFUSED) => "no relay listens there",
         Some(libc::ENETUNREACH) => "no network",
         Some(libc::EHOSTUNREACH) => "no route to the relay",
@@ -106,4 +114,18 @@ fn explained(error: &reqwest::Error) -> String {
         _ => "the relay's answer makes no sense",
     };
     format!("{hint} ({cause})")
+}
+
+/// All causes of an error, outermost first.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |cause: &&'a (dyn Error + 'static)| (*cause).source())
+}
+
+fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    causes(error).last().unwrap_or(error)
+}
+
+fn os_error(error: &(dyn Error + 'static)) -> Option<i32> {
+    let io = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>()).last();
+    io.and_then(std::io::Error::raw_os_error)
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::UploadConfig;
 use crate::health::Health;
-pub(crate) use http::Http;
+pub(crate) use http::{Http, HttpError};
 use outcome::Failure;
 
 /// The loop turns at least this often, with nothing to send too: the watchdog watches it.
