@@ -42,8 +42,11 @@ fn ustreamer_captures_mjpg_and_sees_faults() {
     assert_eq!(first.bytes().get(2..6), Some([0xff, 0xfe, 0, 14].as_slice()));
     snapshot(address, first.bytes());
     camera.set(Fault::Unplug);
-    ustreamer.line("ERROR");
+    // Not just ERROR: it complains of the JPEG quality at every start.
+    ustreamer.line("Can't access device");
+    let seen = ustreamer.lines().len();
     camera.set(Fault::None);
+    ustreamer.line_after(seen, "Capturing started");
     let now = snapshot(address, &[]);
     snapshot(address, now.bytes());
 }
@@ -54,4 +57,22 @@ fn ustreamer_captures_yuyv() {
     let (_ustreamer, address) = ustreamer(&camera, "YUYV", "CPU");
     let first = snapshot(address, &[]);
     snapshot(address, first.bytes());
+}
+
+#[test]
+fn v4l2_ctl_lists_and_captures() {
+    let camera = Fakecam::new().formats("MJPG");
+    let v4l2_ctl = |arguments: &[&str]| {
+        let mut command = Command::new("v4l2-ctl");
+        command.arg("-d").arg(camera.device()).args(arguments).envs(camera.envs());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
+    };
+    let listed = String::from_utf8(v4l2_ctl(&["--list-formats-ext"])).unwrap();
+    assert!(listed.contains("'MJPG'") && listed.contains("1280x720"), "{listed}");
+    // The pictures go to stdout, its own remarks to stderr.
+    let stream = v4l2_ctl(&["--stream-mmap", "--stream-count=10", "--stream-to=-"]);
+    let stamps = stream.windows(6).filter(|bytes| *bytes == b"\xff\xd8\xff\xfe\x00\x0e").count();
+    assert_eq!(stamps, 10);
 }

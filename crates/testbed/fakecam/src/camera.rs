@@ -51,7 +51,8 @@ pub(crate) struct Camera {
     pub generation: u64,
     pub unplugged: bool,
     signalled: bool,
-    sequence: u32,
+    /// Of the picture taken last.
+    pub sequence: u32,
     repeated: Option<u32>,
 }
 
@@ -154,14 +155,18 @@ impl Camera {
         Ok(())
     }
 
-    pub(crate) fn start(&mut self) -> Result<u64, c_int> {
+    /// The number of the stream, `None` if it runs already.
+    pub(crate) fn start(&mut self) -> Result<Option<u64>, c_int> {
         if self.slots.is_empty() {
             return Err(libc::EINVAL);
+        }
+        if self.streaming {
+            return Ok(None);
         }
         self.streaming = true;
         self.sequence = 0;
         self.generation += 1;
-        Ok(self.generation)
+        Ok(Some(self.generation))
     }
 
     pub(crate) fn stop(&mut self) {

@@ -1,6 +1,8 @@
-//! The pictures: made once, so that showing one costs a copy and little more.
+//! The pictures: each made when it is shown first, so that a stream starts at once, and showing one
+//! again costs a copy and little more.
 
 use std::fs;
+use std::sync::OnceLock;
 
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
@@ -10,12 +12,17 @@ use crate::config::{Config, complain};
 /// Different pictures of the built-in generator.
 const RING: u32 = 32;
 
+/// The same for raw ones, which take 1.8 MB each at 1280x720.
+const RAW_RING: u32 = 8;
+
 /// Where the sequence number stands in a comment segment: FFFE, length, ASCII digits.
 const STAMP_DIGITS: usize = 12;
 
 /// The pictures of one format and size.
 pub(crate) struct Pictures {
-    ring: Vec<Vec<u8>>,
+    ring: Vec<OnceLock<Vec<u8>>>,
+    format: PixFormat,
+    without_tables: bool,
     /// Each gets its number as a comment: no two are equal.
     stamped: bool,
     raw: bool,
@@ -33,23 +40,33 @@ impl Pictures {
                 .filter(|path| path.extension().is_some_and(|kind| kind == "jpg" || kind == "jpeg"))
                 .collect();
             paths.sort();
-            let ring: Vec<_> = paths.iter().filter_map(|path| fs::read(path).ok()).collect();
+            let pictures = paths.iter().filter_map(|path| fs::read(path).ok());
+            let ring: Vec<_> = pictures.map(OnceLock::from).collect();
             if !ring.is_empty() {
-                return Pictures { ring, stamped: false, raw };
+                let without_tables = false;
+                return Pictures { ring, format: *format, without_tables, stamped: false, raw };
             }
             complain("FAKECAM_FRAMES", &format!("no .jpg in {}", folder.display()));
         }
-        let ring = (0..RING).map(|number| match raw {
-            true => yuyv(format, number),
-            false => jpeg(format, number, config.without_tables),
-        });
-        Pictures { ring: ring.collect(), stamped: !raw, raw }
+        let ring = (0..if raw { RAW_RING } else { RING }).map(|_| OnceLock::new()).collect();
+        let without_tables = config.without_tables;
+        Pictures { ring, format: *format, without_tables, stamped: !raw, raw }
+    }
+
+    /// Makes picture `number`, unless it is made: best done while nobody waits for a lock.
+    pub(crate) fn prepare(&self, number: u32) -> &[u8] {
+        let place = number as usize % self.ring.len().max(1);
+        let Some(picture) = self.ring.get(place) else { return &[] };
+        let place = u32::try_from(place).unwrap_or(0);
+        picture.get_or_init(|| match self.raw {
+            true => yuyv(&self.format, place),
+            false => jpeg(&self.format, place, self.without_tables),
+        })
     }
 
     /// Copies picture `number` into a driver's buffer. Returns the bytes used, at most `into`'s.
     pub(crate) fn copy(&self, number: u32, into: &mut [u8]) -> usize {
-        let count = self.ring.len().max(1);
-        let Some(picture) = self.ring.get(number as usize % count) else { return 0 };
+        let picture = self.prepare(number);
         let used = picture.len().min(into.len());
         if let (Some(to), Some(from)) = (into.get_mut(..used), picture.get(..used)) {
             to.copy_from_slice(from);

@@ -59,7 +59,7 @@ pub(crate) unsafe fn answer(
             }
             STREAMON => {
                 is_ours(*argument.cast::<u32>())?;
-                return camera.start().map(After::Expose);
+                return camera.start().map(|started| started.map_or(After::Nothing, After::Expose));
             }
             _ => Err(libc::ENOTTY),
         }

@@ -2,8 +2,8 @@
 //!
 //! It answers open, ioctl, mmap and close for one path, and hands everything else to the C library.
 //! The descriptor it gives out is a pipe's, so poll, select and epoll are the kernel's own. Any
-//! program that speaks V4L2 with memory-mapped buffers can capture from it; Debian's ustreamer does
-//! so in the tests.
+//! program that speaks V4L2 with memory-mapped buffers can capture from it; Debian's ustreamer and
+//! v4l2-ctl do so in the tests.
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -24,14 +24,16 @@ mod camera;
 mod config;
 mod fault;
 mod frames;
+mod hooks;
 mod ioctl;
 mod real;
+mod uevent;
 
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
-use libc::{c_char, c_int, c_long, c_ulong, c_void, mode_t, off_t, size_t, timespec};
+use libc::{c_char, c_int, c_ulong, c_void, timespec};
 
 use camera::Camera;
 use config::{complain, config};
@@ -166,6 +168,10 @@ fn expose(fd: c_int, generation: u64) {
                 let none = std::ptr::null_mut();
                 libc::clock_nanosleep(clock, libc::TIMER_ABSTIME, &raw const due, none);
             }
+            // Made while no lock is held.
+            if let Some(last) = find(fd, |camera| camera.sequence) {
+                pictures.prepare(last.wrapping_add(1));
+            }
             let goes_on = find(fd, |camera| {
                 let current = camera.generation == generation && !camera.unplugged;
                 if current {
@@ -211,10 +217,10 @@ unsafe fn ioctl_camera(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_
             abi::DQBUF => return dequeue(fd, &mut *argument.cast()),
             abi::REQBUFS => return request_buffers(fd, &mut *argument.cast()),
             abi::S_FMT if fault::now() == Fault::Busy => return failed(libc::EBUSY),
-            abi::STREAMOFF if fault::streamoff_fails() => return failed(libc::EIO),
             abi::STREAMOFF => {
                 find(fd, Camera::stop);
-                return 0;
+                // Stopped nevertheless: were REQBUFS refused too, crate v4l would panic twice.
+                return if fault::streamoff_fails() { failed(libc::EIO) } else { 0 };
             }
             _ => find(fd, |camera| ioctl::answer(camera, request, argument)),
         }
@@ -235,12 +241,17 @@ fn request_buffers(fd: c_int, wanted: &mut abi::RequestBuffers) -> c_int {
         return failed(libc::EINVAL);
     }
     let mut all = cameras();
-    if all.iter().any(|camera| camera.fd != fd && !camera.slots.is_empty()) {
+    // What was open when it was unplugged keeps nobody from the new one.
+    let holds = |camera: &Camera| !camera.unplugged && !camera.slots.is_empty();
+    if all.iter().any(|camera| camera.fd != fd && holds(camera)) {
         return failed(libc::EBUSY);
     }
     let Some(camera) = all.iter_mut().find(|camera| camera.fd == fd) else {
         return failed(libc::ENODEV);
     };
+    if camera.streaming {
+        return failed(libc::EBUSY);
+    }
     match camera.allocate(wanted.count) {
         Ok(count) => {
             wanted.count = count;
@@ -276,205 +287,4 @@ fn dequeue(fd: c_int, buffer: &mut abi::Buffer) -> c_int {
             None => return failed(libc::EBADF),
         }
     }
-}
-
-/// The C library's `open`.
-///
-/// # Safety
-/// As the C library's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn open(path: char_ptr, flags: c_int, mode: mode_t) -> c_int {
-    // SAFETY: the caller's arguments, as they came.
-    unsafe { open_camera(path, flags).unwrap_or_else(|| real::open(path, flags, mode)) }
-}
-
-/// The C library's `open64`.
-///
-/// # Safety
-/// As the C library's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn open64(path: char_ptr, flags: c_int, mode: mode_t) -> c_int {
-    // SAFETY: the caller's arguments, as they came.
-    unsafe { open_camera(path, flags).unwrap_or_else(|| real::open64(path, flags, mode)) }
-}
-
-/// The C library's `openat`.
-///
-/// # Safety
-/// As the C library's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn openat(at: c_int, path: char_ptr, flags: c_int, mode: mode_t) -> c_int {
-    // SAFETY: the caller's arguments, as they came.
-    unsafe { open_camera(path, flags).unwrap_or_else(|| real::openat(at, path, flags, mode)) }
-}
-
-/// Whether the path is the camera's, and whether the camera is there.
-unsafe fn looked_up(path: char_ptr) -> Option<bool> {
-    if path.is_null() {
-        return None;
-    }
-    // SAFETY: the caller's path is a C string, as for the real call.
-    let path = unsafe { CStr::from_ptr(path) };
-    if !config().is_device(path) {
-        return None;
-    }
-    CONTROL.call_once(follow_control);
-    Some(fault::now() != Fault::Unplug)
-}
-
-/// The C library's `access`: ustreamer asks before it opens.
-///
-/// # Safety
-/// As the C library's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn access(path: char_ptr, mode: c_int) -> c_int {
-    // SAFETY: the caller's arguments, as they came.
-    unsafe {
-        match looked_up(path) {
-            Some(true) => 0,
-            Some(false) => failed(libc::ENOENT),
-            None => real::access(path, mode),
-        }
-    }
-}
-
-/// The C library's `stat`: v4l2-ctl wants a character device.
-///
-/// # Safety
-/// As the C library's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn stat(path: char_ptr, found: *mut libc::stat) -> c_int {
-    // SAFETY: the caller's arguments, as they came; the structure is its own.
-    unsafe {
-        match looked_up(path) {
-            Some(true) => {
-                *found = std::mem::zeroed();
-                (*found).st_mode = libc::S_IFCHR | 0o660;
-                // Video4Linux's major number (the kernel's devices.txt).
-                (*found).st_rdev = libc::makedev(81, 0);
-                0
-            }
-            Some(false) => failed(libc::ENOENT),
-            None => real::stat(path, found),
-        }
-    }
-}
-
-/// The C library's `stat64`.
-///
-/// # Safety
-/// As the C library's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn stat64(path: char_ptr, found: *mut libc::stat) -> c_int {
-    // SAFETY: the same as stat where files have 64-bit sizes.
-    unsafe { stat(path, found) }
-}
-
-/// The C library's `close`.
-///
-/// # Safety
-/// As the C library's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn close(fd: c_int) -> c_int {
-    if is_ours(fd) {
-        mark(fd, false);
-        let mut all = cameras();
-        if let Some(place) = all.iter().position(|camera| camera.fd == fd) {
-            let camera = all.swap_remove(place);
-            // Not under the lock: dropping closes a descriptor.
-            drop(all);
-            drop(camera);
-        }
-    }
-    // SAFETY: the caller's descriptor.
-    unsafe { real::close(fd) }
-}
-
-/// The C library's `ioctl`; the argument is always a pointer for cameras.
-///
-/// # Safety
-/// As the C library's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int {
-    // SAFETY: the caller's arguments, as they came.
-    unsafe {
-        if is_ours(fd) {
-            return ioctl_camera(fd, request, argument);
-        }
-        real::ioctl(fd, request, argument)
-    }
-}
-
-/// The C library's `syscall`: crate v4l makes its ioctls that way.
-///
-/// # Safety
-/// As the C library's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn syscall(
-    number: c_long,
-    a: c_long,
-    b: c_long,
-    c: c_long,
-    d: c_long,
-    e: c_long,
-    f: c_long,
-) -> c_long {
-    let int = |argument: c_long| c_int::try_from(argument).unwrap_or(-1);
-    // SAFETY: the caller's arguments, as they came.
-    unsafe {
-        match number {
-            libc::SYS_ioctl if is_ours(int(a)) => {
-                ioctl_camera(int(a), b.cast_unsigned(), c as *mut c_void).into()
-            }
-            // libv4l2 opens, closes and maps that way too.
-            libc::SYS_openat => match open_camera(b as char_ptr, int(c)) {
-                Some(fd) => fd.into(),
-                None => real::syscall(number, a, b, c, d, e, f),
-            },
-            libc::SYS_close if is_ours(int(a)) => close(int(a)).into(),
-            libc::SYS_mmap if is_ours(int(e)) => {
-                real::syscall(number, a, b, c, d, memory_of(int(e)).into(), f)
-            }
-            _ => real::syscall(number, a, b, c, d, e, f),
-        }
-    }
-}
-
-/// The C library's `mmap`.
-///
-/// # Safety
-/// As the C library's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn mmap(
-    address: *mut c_void,
-    length: size_t,
-    protection: c_int,
-    flags: c_int,
-    fd: c_int,
-    offset: off_t,
-) -> *mut c_void {
-    let fd = memory_of(fd);
-    // SAFETY: the caller's arguments; the descriptor is the camera's memory.
-    unsafe { real::mmap(address, length, protection, flags, fd, offset) }
-}
-
-/// The C library's `mmap64`.
-///
-/// # Safety
-/// As the C library's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn mmap64(
-    address: *mut c_void,
-    length: size_t,
-    protection: c_int,
-    flags: c_int,
-    fd: c_int,
-    offset: off_t,
-) -> *mut c_void {
-    // SAFETY: the same as mmap where off_t has 64 bits.
-    unsafe { mmap(address, length, protection, flags, fd, offset) }
-}
-
-fn memory_of(fd: c_int) -> c_int {
-    if is_ours(fd) { find(fd, |camera| camera.memory).unwrap_or(fd) } else { fd }
 }
