@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use frame::CameraId;
 use runtime::secret::{Secret, SecretError};
-use runtime::settings::{self, Key, Kind, Layers, SettingsError, Size};
+use runtime::settings::{self, ConfigError, Key, Kind, Layers, Size};
 use serde::Deserialize;
 use url::Url;
 
@@ -310,23 +310,11 @@ pub(crate) struct Config {
     pub unknown_variables: Vec<String>,
 }
 
-/// Why there is no usable configuration.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    #[error(transparent)]
-    Password(#[from] SecretError),
-    #[error("{0}")]
-    Value(String),
-}
-
 impl Config {
     /// Reads file, environment and flags. Only `with_upload` reads where and with which password to
     /// upload: whoever may ask for the status need not be allowed to read that.
     pub(crate) fn load(flags: &cli::Settings, with_upload: bool) -> Result<Config, ConfigError> {
-        let default = Path::new(DEFAULT_FILE);
-        let file = flags.config.as_deref().or_else(|| default.exists().then_some(default));
+        let file = settings::file_to_read(flags.config.as_deref(), Path::new(DEFAULT_FILE));
         let variables = std::env::vars()
             .filter(|(name, _)| name != PASSWORD_VARIABLE && name != runtime::log::FILTER_VARIABLE)
             .collect();

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use cli::{Cli, Command};
-use config::{Config, ConfigError};
-use runtime::settings::EXIT_CONFIG;
+use config::Config;
+use runtime::settings::{ConfigError, EXIT_CONFIG};
 use sensor::probe;
 
 fn main() -> ExitCode {

@@ -23,8 +23,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Cli, Command};
-use config::{Config, ConfigError};
-use runtime::settings::EXIT_CONFIG;
+use config::Config;
+use runtime::settings::{ConfigError, EXIT_CONFIG};
 
 fn main() -> ExitCode {
     let Cli { settings, command } = Cli::parse();

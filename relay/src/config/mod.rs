@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use frame::CameraId;
-use runtime::secret::{Secret, SecretError};
-use runtime::settings::{self, Layers, SettingsError};
+use runtime::secret::Secret;
+use runtime::settings::{self, ConfigError, Layers};
 
 use crate::cli;
 use crate::freshness::Limits;
@@ -63,22 +63,10 @@ pub(crate) struct Config {
     pub unknown_variables: Vec<String>,
 }
 
-/// Why there is no usable configuration.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    #[error(transparent)]
-    Password(#[from] SecretError),
-    #[error("{0}")]
-    Value(String),
-}
-
 impl Config {
     /// Reads file, environment and flags.
     pub(crate) fn load(flags: &cli::Settings) -> Result<Config, ConfigError> {
-        let default = Path::new(DEFAULT_FILE);
-        let file = flags.config.as_deref().or_else(|| default.exists().then_some(default));
+        let file = settings::file_to_read(flags.config.as_deref(), Path::new(DEFAULT_FILE));
         let variables =
             std::env::vars().filter(|(name, _)| name != runtime::log::FILTER_VARIABLE).collect();
         let layers = Layers { keys: KEYS, file, variables, flags: flags.flags() };

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Config, ConfigError};
+use runtime::settings::ConfigError;
+
+use super::Config;
 
 /// The verdict, for people (`Display`) and for programs (JSON).
 #[derive(Debug, Serialize)]

@@ -15,6 +15,8 @@ use std::{fmt, fs, io};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use crate::secret::SecretError;
+
 pub use key::{Key, Kind, reference};
 pub use value::{Size, duration, duration_text, optional_duration};
 
@@ -111,6 +113,25 @@ impl<T> Settings<T> {
     pub fn origin(&self, key: &str) -> Option<&Origin> {
         self.origins.get(key)
     }
+}
+
+/// The file to read: the one that was named, else the default one if it exists.
+pub fn file_to_read<'a>(named: Option<&'a Path>, default: &'a Path) -> Option<&'a Path> {
+    named.or_else(|| default.exists().then_some(default))
+}
+
+/// Why a program has no usable configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// What [`load`] found.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A password file that can't be used.
+    #[error(transparent)]
+    Password(#[from] SecretError),
+    /// What the program's own checks found: place, key and fix.
+    #[error("{0}")]
+    Value(String),
 }
 
 /// Reads all layers.

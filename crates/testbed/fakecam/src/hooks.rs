@@ -1,15 +1,11 @@
 //! The functions that stand in the C library's place: each decides whether the call is about the
 //! camera, and hands it to the C library if not. What a camera does belongs to the other files.
 
-use std::ffi::CStr;
-
 use libc::{c_int, c_long, c_ulong, c_void, mode_t, off_t, size_t};
 
-use crate::config::config;
 use crate::fault::{self, Fault};
 use crate::{
-    CONTROL, cameras, char_ptr, failed, find, follow_control, ioctl_camera, is_ours, mark,
-    open_camera, real,
+    cameras, char_ptr, failed, find, ioctl_camera, is_camera, is_ours, mark, open_camera, real,
 };
 
 /// The C library's `open`.
@@ -69,16 +65,8 @@ pub(crate) unsafe extern "C" fn __open64_2(path: char_ptr, flags: c_int) -> c_in
 
 /// Whether the path is the camera's, and whether the camera is there.
 unsafe fn looked_up(path: char_ptr) -> Option<bool> {
-    if path.is_null() {
-        return None;
-    }
-    // SAFETY: the caller's path is a C string, as for the real call.
-    let path = unsafe { CStr::from_ptr(path) };
-    if !config().is_device(path) {
-        return None;
-    }
-    CONTROL.call_once(follow_control);
-    Some(fault::now() != Fault::Unplug)
+    // SAFETY: the caller's argument, as it came.
+    unsafe { is_camera(path) }.then(|| fault::now() != Fault::Unplug)
 }
 
 /// The C library's `access`: ustreamer asks before it opens.

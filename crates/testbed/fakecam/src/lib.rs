@@ -88,17 +88,22 @@ fn linger() {
     }
 }
 
+/// Whether a call is about the camera.
+unsafe fn is_camera(path: char_ptr) -> bool {
+    // SAFETY: if not null, the caller's path is a C string, as for the real call.
+    let ours = !path.is_null() && config().is_device(unsafe { CStr::from_ptr(path) });
+    if ours {
+        CONTROL.call_once(follow_control);
+    }
+    ours
+}
+
 /// Opens the camera if `path` is its path.
 unsafe fn open_camera(path: char_ptr, flags: c_int) -> Option<c_int> {
-    if path.is_null() {
+    // SAFETY: the caller's argument, as it came.
+    if !unsafe { is_camera(path) } {
         return None;
     }
-    // SAFETY: the caller's path is a C string, as for the real call.
-    let path = unsafe { CStr::from_ptr(path) };
-    if !config().is_device(path) {
-        return None;
-    }
-    CONTROL.call_once(follow_control);
     linger();
     let fault = fault::now();
     if matches!(fault, Fault::Unplug | Fault::Busy) {
