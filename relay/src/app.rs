@@ -1,13 +1,14 @@
 //! The map of `run`: what is built, what hands frames to what, and in which order it ends.
 //!
 //! ```text
-//! serve ──► routes ──► ingest ──► board ──► view
+//! serve ──► routes ──► ingest ──► board ──► view ◄── scale (threads)
 //!                        │          │
-//!                        └► store   ├──► watch      says when a camera's state changes
-//!                          (thread) └──► supervise  tells systemd
+//!                        └► store   ├──► export     files for a web server
+//!                          (thread) ├──► watch      says when a camera's state changes
+//!                                   └──► supervise  tells systemd
 //! ```
 //!
-//! At the end: no new connections, those that are open finish, then the store writes what it has.
+//! At the end: streams are closed, no new connections, those that are open finish, then the store writes what it has.
 
 use std::io;
 use std::sync::Arc;
@@ -21,9 +22,12 @@ use tokio::net::TcpListener;
 
 use crate::board::{Board, Now};
 use crate::config::Config;
+use crate::export::{self, ExportStatus};
 use crate::ingest::Ingest;
 use crate::ingest::auth::Passwords;
+use crate::metrics::Metrics;
 use crate::routes::{self, Site};
+use crate::scale::Scaler;
 use crate::serve::{self, BindError, Connections, Server};
 use crate::store::{Milestones, Restore, Store, StoreConfig};
 use crate::supervise::{self, Supervisor};
@@ -45,8 +49,10 @@ pub(crate) enum RunError {
     Bind(#[from] BindError),
     #[error("can't listen for signals: {0}")]
     Signals(io::Error),
-    #[error("can't start the store's thread: {0}")]
+    #[error("can't start a thread: {0}")]
     Thread(io::Error),
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
     #[error("{0}; ending, for systemd to start the relay anew")]
     TaskEnded(runtime::tasks::Ended),
     #[error("the store's thread ended unexpectedly; ending, for systemd to start the relay anew")]
@@ -60,7 +66,9 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     // First of all: a second relay must not touch the first one's data.
     let listener = serve::bind(config.listen)?;
     let address = listener.local_addr().map_err(|e| BindError::Other(config.listen, e))?;
-    let board = Arc::new(Board::new(config.freshness, config.max_cameras));
+    let metrics = Arc::new(Metrics::new()?);
+    let board = Board::new(config.freshness, config.max_cameras, Arc::clone(&metrics));
+    let board = Arc::new(board);
     for (id, camera) in &config.cameras {
         board.configure(id.clone(), camera.freshness);
     }
@@ -68,6 +76,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         folder: config.data_dir.clone(),
         interval: config.store_interval,
         restore: restore(Arc::clone(&board)),
+        seconds: metrics.store_seconds.clone(),
     })
     .map_err(RunError::Thread)?;
     tokio::select! {
@@ -81,7 +90,9 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
             tracing::error!("{folder}: the disk does not answer; going on without the last frames");
         }
     }
-    let mut tasks = start(&config, listener, board, store.clone());
+    let scaler = Scaler::start(config.max_sizes, &metrics).map_err(RunError::Thread)?;
+    let parts = Parts { board: Arc::clone(&board), store: store.clone(), scaler, metrics };
+    let mut tasks = start(&config, listener, parts);
     tracing::info!("listening on {address}");
     notify::ready();
 
@@ -93,6 +104,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         _ = &mut store_ended => Err(RunError::StoreEnded),
     };
     notify::stopping();
+    board.close();
     for name in tasks.stop(STOP_WITHIN).await {
         tracing::warn!("the task \"{name}\" did not end in time and was cut off");
     }
@@ -105,21 +117,36 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     outcome
 }
 
-fn start(config: &Config, listener: TcpListener, board: Arc<Board>, store: Store) -> Tasks {
+struct Parts {
+    board: Arc<Board>,
+    store: Store,
+    scaler: Scaler,
+    metrics: Arc<Metrics>,
+}
+
+fn start(config: &Config, listener: TcpListener, parts: Parts) -> Tasks {
+    let Parts { board, store, scaler, metrics } = parts;
     let own = config.cameras.iter().filter_map(|(id, c)| Some((id, c.password.as_ref()?)));
     let passwords = Passwords::new(config.password.as_ref(), own);
-    let connections = Connections::new(config.max_connections);
-    let site = Site {
-        ingest: Ingest::new(Arc::clone(&board), passwords, store.clone(), config.uploads),
+    let refused = metrics.connections_refused.clone();
+    let connections = Connections::new(&config.connections, refused);
+    let (strangers, kept) = (metrics.refusals(None), store.clone());
+    let ingest = Ingest::new(Arc::clone(&board), passwords, kept, config.uploads, strangers);
+    let exporting = config.export.as_ref().map(|_| ExportStatus::default());
+    let site = Arc::new(Site {
+        ingest: Arc::new(ingest),
         board: Arc::clone(&board),
         store: store.clone(),
+        scaler,
+        metrics,
+        export: exporting.clone(),
         connections: connections.clone(),
         started: clock::mono(),
-    };
+    });
     let (serving, watching) = (SharedMark::default(), SharedMark::default());
     let server = Server {
         listener,
-        routes: routes::all(Arc::new(site)),
+        routes: routes::all(Arc::clone(&site)),
         connections,
         header_timeout: config.header_timeout,
         mark: serving.clone(),
@@ -130,6 +157,9 @@ fn start(config: &Config, listener: TcpListener, board: Arc<Board>, store: Store
     let stop = tasks.stop_token();
     tasks.spawn("serve", serve::run(server, stop.clone()));
     tasks.spawn("watch", watch::run(board, watching, stop.clone()));
+    if let (Some(config), Some(status)) = (config.export.clone(), exporting) {
+        tasks.spawn("export", export::run(site, config, status, stop.clone()));
+    }
     tasks.spawn("supervise", supervise::run(supervisor, stop));
     tasks
 }

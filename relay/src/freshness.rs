@@ -7,8 +7,10 @@
 //!   is longer;
 //! * **frozen**: new frames, but for `frozen_after` and at least `frozen_uploads` of them the same
 //!   bytes, from a source that says nothing of repeating itself;
-//! * **offline**: no authorised upload at all for `offline_after`, but never before the camera
-//!   counts as stale: one that sends a picture an hour is not gone between two of them.
+//! * **offline**: no authorised upload at all for `offline_after`, or as soon as the camera counts as
+//!   stale if its agent had a connection and has none any more. Never before it is stale: a camera
+//!   that sends a picture an hour is not gone between two of them. While an agent is connected, its
+//!   camera is not offline.
 //!
 //! Where several apply, the one that explains the others is named: offline, stale, frozen.
 //!
@@ -51,6 +53,9 @@ pub(crate) enum State {
 }
 
 impl State {
+    pub(crate) const ALL: [State; 5] =
+        [State::Empty, State::Live, State::Stale, State::Frozen, State::Offline];
+
     /// The word in headers, status and log.
     pub(crate) const fn word(self) -> &'static str {
         match self {
@@ -74,6 +79,10 @@ impl fmt::Display for State {
 pub(crate) struct Signs {
     has_picture: bool,
     heard: Option<Mono>,
+    /// WebSockets of agents that are open.
+    attached: usize,
+    /// The last of them was closed, and nothing was heard since.
+    left: bool,
     shown: Option<Mono>,
     gaps: Vec<Duration>,
     same: Option<Same>,
@@ -92,6 +101,20 @@ impl Signs {
     /// An authorised upload began: somebody is there.
     pub(crate) fn heard(&mut self, now: Mono) {
         self.heard = Some(now);
+        self.left = false;
+    }
+
+    /// An agent opened a WebSocket.
+    pub(crate) fn attach(&mut self, now: Mono) {
+        self.attached += 1;
+        self.heard(now);
+    }
+
+    /// An agent's WebSocket was closed.
+    pub(crate) fn detach(&mut self, now: Mono) {
+        self.attached = self.attached.saturating_sub(1);
+        self.heard = Some(now);
+        self.left = self.attached == 0;
     }
 
     /// A frame went onto the board.
@@ -110,7 +133,7 @@ impl Signs {
             _ => Some(Same { hash, first: now, last: now, uploads: 1 }),
         };
         self.has_picture = true;
-        self.heard = Some(now);
+        self.heard(now);
         self.shown = Some(now);
     }
 
@@ -125,7 +148,10 @@ impl Signs {
         let beyond = |last: Option<Mono>, limit| last.is_none_or(|last| now.since(last) > limit);
         if !self.has_picture {
             State::Empty
-        } else if beyond(self.heard, limits.offline_after.max(patience)) {
+        } else if self.attached == 0
+            && (beyond(self.heard, limits.offline_after.max(patience))
+                || (self.left && beyond(self.shown, patience)))
+        {
             State::Offline
         } else if beyond(self.shown, patience) {
             State::Stale

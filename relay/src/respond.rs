@@ -59,6 +59,11 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     answer(status, "application/json", Bytes::from(body))
 }
 
+/// Prometheus' text format, version 0.0.4.
+pub(crate) fn metrics(text: Vec<u8>) -> Response {
+    answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Bytes::from(text))
+}
+
 /// To another page of the same camera. The location is relative, so it holds behind a proxy that
 /// serves the relay below some path, too.
 pub(crate) fn redirect(location: &str) -> Response {
@@ -96,7 +101,8 @@ pub(crate) fn refused(refusal: &Refusal) -> Response {
             return response;
         }
         Refused::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Refused::NotJpeg => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Refused::TooFast => return retry(line(StatusCode::TOO_MANY_REQUESTS, &refusal.line)),
+        Refused::NotJpeg | Refused::NotFrame => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Refused::Busy | Refused::TooManyCameras => return later(&refusal.line),
         Refused::TooSlow => StatusCode::REQUEST_TIMEOUT,
         // Nobody reads it.

@@ -5,22 +5,28 @@
 
 use std::sync::Arc;
 
+use frame::CameraId;
 use futures_util::Stream;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
+use hyper::upgrade::OnUpgrade;
 use ladder::Mono;
 use runtime::clock;
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 use warp::{Buf, Filter};
 
-use crate::board::{Board, Camera};
+use crate::board::{Board, Camera, NoSize, Size};
+use crate::export::ExportStatus;
 use crate::ingest::{Ingest, Upload};
+use crate::metrics::Metrics;
 use crate::respond::{self, LOOK, Response};
+use crate::scale::Scaler;
 use crate::serve::{Connections, Peer};
 use crate::status;
-use crate::store::Store;
+use crate::store::{Persistence, Store};
+use crate::upgrade::Offer;
 use crate::view::path::{Target, parse};
-use crate::view::{page, still};
+use crate::view::{mjpeg, page, push, still};
 
 /// Methods of a camera itself.
 const LOOK_AND_UPLOAD: &str = "GET, HEAD, POST";
@@ -29,8 +35,11 @@ const LOOK_AND_UPLOAD: &str = "GET, HEAD, POST";
 #[derive(Debug)]
 pub(crate) struct Site {
     pub board: Arc<Board>,
-    pub ingest: Ingest,
+    pub ingest: Arc<Ingest>,
     pub store: Store,
+    pub scaler: Scaler,
+    pub metrics: Arc<Metrics>,
+    pub export: Option<ExportStatus>,
     pub connections: Connections,
     pub started: Mono,
 }
@@ -43,10 +52,11 @@ pub(crate) fn all(site: Arc<Site>) -> BoxedFilter<(Response,)> {
         .and(query)
         .and(warp::header::headers_cloned())
         .and(warp::ext::get::<Peer>())
+        .and(warp::ext::optional::<OnUpgrade>())
         .and(warp::body::stream())
-        .then(move |method, path: FullPath, query: String, headers, peer, body| {
+        .then(move |method, path: FullPath, query: String, headers, peer, upgrade, body| {
             let site = Arc::clone(&site);
-            let request = Request { method, query, headers, peer };
+            let request = Request { method, query, headers, peer, upgrade };
             async move { site.answer(request, &path, body).await }
         })
         .boxed()
@@ -57,11 +67,18 @@ struct Request {
     query: String,
     headers: HeaderMap,
     peer: Peer,
+    upgrade: Option<OnUpgrade>,
 }
 
 impl Request {
     fn looks(&self) -> bool {
         self.method == Method::GET || self.method == Method::HEAD
+    }
+
+    /// The query's `size`, for streams.
+    fn size(&self) -> Result<Option<Size>, NoSize> {
+        let mut query = form_urlencoded::parse(self.query.as_bytes());
+        query.find(|(name, _)| name == "size").map(|(_, size)| size.parse()).transpose()
     }
 }
 
@@ -85,21 +102,26 @@ impl Site {
                         Err(refusal) => respond::refused(&refusal),
                     }
                 }
-                Target::Still(_)
+                Target::Still(..)
+                | Target::NoSize
+                | Target::Mjpeg(_)
+                | Target::Push(_)
+                | Target::UploadSocket(_)
                 | Target::TestPage(_)
                 | Target::CameraHealth(_)
                 | Target::Health
-                | Target::Status => respond::method_not_allowed(LOOK),
+                | Target::Status
+                | Target::Metrics => respond::method_not_allowed(LOOK),
             };
         }
         if !request.looks() {
             let upload = matches!(target, Target::Camera(_));
             return respond::method_not_allowed(if upload { LOOK_AND_UPLOAD } else { LOOK });
         }
-        self.look(target, path.as_str(), &request)
+        self.look(target, path.as_str(), request).await
     }
 
-    fn look(&self, target: Target, path: &str, request: &Request) -> Response {
+    async fn look(&self, target: Target, path: &str, request: Request) -> Response {
         let now = clock::mono();
         match target {
             Target::Camera(id) => self.with(&id, |_| {
@@ -107,19 +129,83 @@ impl Site {
                 let to = if path.ends_with('/') { "test" } else { &format!("{id}/test") };
                 respond::redirect(to)
             }),
-            Target::Still(id) => self
-                .with(&id, |camera| still::answer(camera, &request.query, &request.headers, now)),
+            Target::Still(id, size) => match self.board.find(&id) {
+                Some(camera) => {
+                    let asked = (request.query.as_str(), &request.headers);
+                    still::answer(&camera, &self.scaler, size, asked, now).await
+                }
+                None => unknown(&id),
+            },
+            Target::NoSize => respond::line(StatusCode::BAD_REQUEST, &NoSize.to_string()),
+            Target::Mjpeg(id) => self.stream(&id, &request, |camera, size| {
+                if request.method == Method::HEAD {
+                    return mjpeg::head();
+                }
+                let Request { headers, peer, .. } = &request;
+                mjpeg::answer(camera, &self.scaler, size, headers, &peer.wire)
+            }),
+            Target::Push(id) => self.stream(&id, &request, |camera, size| {
+                let offer = match Offer::read(&request.headers, request.upgrade.clone()) {
+                    Ok(offer) => offer,
+                    Err(not_offered) => return not_offered.answer(),
+                };
+                let (camera, scaler) = (Arc::clone(camera), self.scaler.clone());
+                let wire = Arc::clone(&request.peer.wire);
+                offer.accept(push::MAX_MESSAGE, move |socket| {
+                    push::run(socket, camera, scaler, size, wire)
+                })
+            }),
+            Target::UploadSocket(id) => self.upload_socket(&id, request),
             Target::TestPage(id) => self.with(&id, |_| page::test()),
             Target::CameraHealth(id) => self.with(&id, |c| status::camera_health(c, now)),
             Target::Health => status::health(&self.store),
             Target::Status => status::status(self, now),
+            Target::Metrics => {
+                let keeps = self.store.persistence() == Persistence::Works;
+                let open = self.connections.open();
+                respond::metrics(self.metrics.text(&self.board, now, open, keeps))
+            }
         }
     }
 
-    fn with(&self, id: &frame::CameraId, answer: impl FnOnce(&Camera) -> Response) -> Response {
+    fn with(&self, id: &CameraId, answer: impl FnOnce(&Camera) -> Response) -> Response {
         match self.board.find(id) {
             Some(camera) => answer(&camera),
-            None => respond::not_found(&format!("there is no camera {id} here")),
+            None => unknown(id),
         }
     }
+
+    fn stream(
+        &self,
+        id: &CameraId,
+        request: &Request,
+        answer: impl FnOnce(&Arc<Camera>, Option<Size>) -> Response,
+    ) -> Response {
+        match (self.board.find(id), request.size()) {
+            (None, _) => unknown(id),
+            (_, Err(no_size)) => respond::line(StatusCode::BAD_REQUEST, &no_size.to_string()),
+            (Some(camera), Ok(size)) => answer(&camera, size),
+        }
+    }
+
+    fn upload_socket(&self, id: &CameraId, request: Request) -> Response {
+        let Request { headers, query, peer, upgrade, .. } = request;
+        let offer = match Offer::read(&headers, upgrade) {
+            Ok(offer) => offer,
+            Err(not_offered) => return not_offered.answer(),
+        };
+        let (headers, query) = (&headers, query.as_str());
+        let upload = Upload { camera: id, headers, query, peer: peer.address.ip() };
+        match self.ingest.admit_socket(upload, &peer.wire) {
+            Ok(session) => {
+                let max = self.ingest.max_message();
+                offer.accept(max, move |socket| session.run(socket))
+            }
+            Err(refusal) => respond::refused(&refusal),
+        }
+    }
+}
+
+fn unknown(id: &CameraId) -> Response {
+    respond::not_found(&format!("there is no camera {id} here"))
 }

@@ -1,14 +1,15 @@
 //! What machines are told: `/healthz`, a camera's health, `/status.json`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 use http::StatusCode;
 use ladder::Mono;
 use serde::Serialize;
 
-use crate::board::{Camera, Counts};
+use crate::board::Camera;
+use crate::export::ExportStatus;
 use crate::freshness::State;
+use crate::metrics::CameraMetrics;
 use crate::respond::{self, Response};
 use crate::routes::Site;
 use crate::store::{Persistence, Store};
@@ -28,6 +29,12 @@ struct Keeping {
 }
 
 #[derive(Serialize)]
+struct Exporting {
+    export: &'static str,
+    export_problem: Option<String>,
+}
+
+#[derive(Serialize)]
 struct CameraHealth {
     camera: String,
     state: &'static str,
@@ -37,9 +44,13 @@ struct CameraHealth {
 #[derive(Serialize)]
 struct Status {
     version: &'static str,
+    /// For whoever reads it from a file.
+    written_at: String,
     uptime_ms: u64,
     #[serde(flatten)]
     keeping: Keeping,
+    #[serde(flatten)]
+    exporting: Exporting,
     connections: usize,
     cameras: Vec<CameraStatus>,
     /// Uploads for cameras that don't exist.
@@ -57,6 +68,8 @@ struct CameraStatus {
     width: Option<u16>,
     height: Option<u16>,
     uploads: Uploads,
+    /// Of streams, by kind.
+    viewers: BTreeMap<&'static str, i64>,
 }
 
 #[derive(Serialize)]
@@ -80,16 +93,36 @@ pub(crate) fn camera_health(camera: &Camera, now: Mono) -> Response {
 
 /// `/status.json`.
 pub(crate) fn status(site: &Site, now: Mono) -> Response {
-    let cameras = site.board.all().iter().map(|camera| camera_status(camera, now)).collect();
-    let status = Status {
+    respond::json(StatusCode::OK, &all(site, now))
+}
+
+/// The same as text, for a file.
+pub(crate) fn text(site: &Site, now: Mono) -> Vec<u8> {
+    // Our own structure always serialises.
+    serde_json::to_vec(&all(site, now)).unwrap_or_default()
+}
+
+fn all(site: &Site, now: Mono) -> Status {
+    Status {
         version: env!("CARGO_PKG_VERSION"),
+        written_at: frame::wire::format_time(runtime::clock::wall_us(), 3),
         uptime_ms: millis(now.since(site.started)),
         keeping: keeping(&site.store),
+        exporting: exporting(site.export.as_ref()),
         connections: site.connections.open(),
-        cameras,
-        refused: site.ingest.strangers.refused(),
+        cameras: site.board.all().iter().map(|camera| camera_status(camera, now)).collect(),
+        refused: site.ingest.strangers.all(),
+    }
+}
+
+fn exporting(status: Option<&ExportStatus>) -> Exporting {
+    let problem = status.and_then(ExportStatus::problem);
+    let export = match (status, &problem) {
+        (None, _) => "off",
+        (Some(_), None) => "works",
+        (Some(_), Some(_)) => "degraded",
     };
-    respond::json(StatusCode::OK, &status)
+    Exporting { export, export_problem: problem }
 }
 
 fn keeping(store: &Store) -> Keeping {
@@ -114,7 +147,7 @@ fn camera_status(camera: &Camera, now: Mono) -> CameraStatus {
     let held = camera.newest();
     let held = held.as_deref();
     let picture = held.map(|held| &held.frame.picture);
-    let Counts { accepted, older, .. } = &camera.counts;
+    let CameraMetrics { accepted, older, .. } = &camera.counts;
     CameraStatus {
         health: health_of(camera, now),
         seq: held.map(|held| held.frame.seq),
@@ -124,10 +157,11 @@ fn camera_status(camera: &Camera, now: Mono) -> CameraStatus {
         width: picture.map(|picture| picture.width()),
         height: picture.map(|picture| picture.height()),
         uploads: Uploads {
-            accepted: accepted.load(Ordering::Relaxed),
-            older: older.load(Ordering::Relaxed),
-            refused: camera.counts.refused(),
+            accepted: accepted.get(),
+            older: older.get(),
+            refused: camera.counts.refused.all(),
         },
+        viewers: camera.counts.viewers(),
     }
 }
 

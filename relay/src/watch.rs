@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use frame::CameraId;
@@ -54,8 +53,8 @@ fn look(camera: &Camera, now: Mono) -> Seen {
     Seen {
         state: camera.state(now),
         since: now,
-        older: camera.counts.older.load(Ordering::Relaxed),
-        refused: camera.counts.refused().values().sum(),
+        older: camera.counts.older.get(),
+        refused: camera.counts.refused.all().values().sum(),
     }
 }
 
@@ -63,6 +62,7 @@ fn compare(seen: &mut BTreeMap<CameraId, Seen>, camera: &Camera, now: Mono) {
     let new = || Seen { state: State::Empty, since: now, older: 0, refused: 0 };
     let before = seen.entry(camera.id.clone()).or_insert_with(new);
     let after = look(camera, now);
+    camera.announce(after.state);
     if before.state != after.state {
         say(camera, before, &after);
         *before = after;

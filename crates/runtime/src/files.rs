@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// What has to survive.
@@ -19,8 +20,28 @@ pub enum Survives {
 /// # Errors
 /// Whatever the file system says; `path` is untouched then.
 pub fn replace(path: &Path, content: &[u8], survives: Survives) -> io::Result<()> {
+    replace_with(path, content, survives, |_| Ok(()))
+}
+
+/// The same for a file that other users' programs serve: all may read it, whatever the umask.
+///
+/// # Errors
+/// Whatever the file system says; `path` is untouched then.
+pub fn publish(path: &Path, content: &[u8], survives: Survives) -> io::Result<()> {
+    replace_with(path, content, survives, |file| {
+        file.set_permissions(fs::Permissions::from_mode(0o644))
+    })
+}
+
+fn replace_with(
+    path: &Path,
+    content: &[u8],
+    survives: Survives,
+    prepare: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     let temporary = beside(path)?;
-    let written = write(&temporary, content, survives).and_then(|()| fs::rename(&temporary, path));
+    let written =
+        write(&temporary, content, survives, prepare).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // The error that matters is the first one.
         let _ = fs::remove_file(&temporary);
@@ -32,8 +53,14 @@ pub fn replace(path: &Path, content: &[u8], survives: Survives) -> io::Result<()
     }
 }
 
-fn write(path: &Path, content: &[u8], survives: Survives) -> io::Result<()> {
+fn write(
+    path: &Path,
+    content: &[u8],
+    survives: Survives,
+    prepare: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     let mut file = File::create(path)?;
+    prepare(&file)?;
     file.write_all(content)?;
     match survives {
         Survives::Exit => Ok(()),
@@ -64,6 +91,16 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
         }
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_published_can_be_read_by_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("live.jpeg");
+        fs::write(&path, "secret").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        publish(&path, b"new", Survives::Exit).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
     }
 
     #[test]

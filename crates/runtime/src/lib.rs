@@ -13,4 +13,5 @@ pub mod secret;
 pub mod settings;
 pub mod signal;
 pub mod slot;
+pub mod socket;
 pub mod tasks;

@@ -1,7 +1,8 @@
 //! How many uploads were accepted, dropped as older, or refused, and why.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::metrics::{CameraMetrics, Kind, Refusals};
 
 /// Why an upload was refused. What each means in HTTP is in `respond.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,8 +15,12 @@ pub(crate) enum Refused {
     TooLarge,
     /// The body is no complete JPEG.
     NotJpeg,
+    /// A message of a WebSocket that is none of the protocol's.
+    NotFrame,
     /// Too many uploads at once.
     Busy,
+    /// More frames a second than a camera may send.
+    TooFast,
     /// One camera too many.
     TooManyCameras,
     /// The body took too long.
@@ -25,25 +30,29 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    const ALL: [Refused; 8] = [
+    pub(crate) const ALL: [Refused; 10] = [
         Refused::Password,
         Refused::Token,
         Refused::TooLarge,
         Refused::NotJpeg,
+        Refused::NotFrame,
         Refused::Busy,
+        Refused::TooFast,
         Refused::TooManyCameras,
         Refused::TooSlow,
         Refused::Cut,
     ];
 
-    /// The word in status and log.
+    /// The word in status, metrics and log.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Refused::Password => "password",
             Refused::Token => "token",
             Refused::TooLarge => "too_large",
             Refused::NotJpeg => "not_jpeg",
+            Refused::NotFrame => "not_frame",
             Refused::Busy => "busy",
+            Refused::TooFast => "too_fast",
             Refused::TooManyCameras => "too_many_cameras",
             Refused::TooSlow => "too_slow",
             Refused::Cut => "cut",
@@ -51,28 +60,24 @@ impl Refused {
     }
 }
 
-/// See the module's documentation.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    pub accepted: AtomicU64,
-    pub older: AtomicU64,
-    refused: [AtomicU64; Refused::ALL.len()],
-}
-
-impl Counts {
-    pub(crate) fn refuse(&self, why: Refused) {
-        for (reason, count) in Refused::ALL.iter().zip(&self.refused) {
-            if *reason == why {
-                count.fetch_add(1, Ordering::Relaxed);
-            }
+impl Refusals {
+    pub(crate) fn count(&self, why: Refused) {
+        if let Some((_, count)) = self.0.iter().find(|(reason, _)| *reason == why) {
+            count.inc();
         }
     }
 
     /// Refusals by reason, all reasons.
-    pub(crate) fn refused(&self) -> BTreeMap<&'static str, u64> {
-        let read = |(reason, count): (&Refused, &AtomicU64)| {
-            (reason.word(), count.load(Ordering::Relaxed))
-        };
-        Refused::ALL.iter().zip(&self.refused).map(read).collect()
+    pub(crate) fn all(&self) -> BTreeMap<&'static str, u64> {
+        self.0.iter().map(|(reason, count)| (reason.word(), count.get())).collect()
+    }
+}
+
+impl CameraMetrics {
+    /// Viewers of streams by kind.
+    pub(crate) fn viewers(&self) -> BTreeMap<&'static str, i64> {
+        [(Kind::Mjpeg, &self.mjpeg), (Kind::WebSocket, &self.websocket)]
+            .map(|(kind, outflow)| (kind.word(), outflow.viewers.get()))
+            .into()
     }
 }

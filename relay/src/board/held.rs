@@ -1,9 +1,11 @@
 //! A frame on the board, with everything that is derived from it: built once, shared by all
 //! viewers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use frame::{CameraId, CaptureTime, Frame, Picture, wire};
+use frame::wire::{self, Flags, Head};
+use frame::{CameraId, CaptureTime, Frame, Picture};
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
     LAST_MODIFIED,
@@ -12,7 +14,8 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use ladder::Mono;
 
-use super::Now;
+use super::sizes::Scaled;
+use super::{Now, Rendition};
 use crate::ingest::admit::{Stamp, TimeSource};
 
 /// Digits of a second in the times that viewers see.
@@ -25,10 +28,13 @@ pub(crate) struct Held {
     pub source: TimeSource,
     /// When it arrived, µs since the Unix epoch.
     pub arrived_us: i64,
+    /// Counts the frames this process has shown of this camera.
+    pub number: u64,
     /// An earlier process received it.
     pub restored: bool,
-    /// What every answer with this frame says, `Frame-Age-Ms` and `Frame-State` apart.
-    pub headers: HeaderMap,
+    /// The picture as it was uploaded.
+    pub full: Arc<Rendition>,
+    pub(super) scaled: Scaled,
     since: Mono,
     age_then: Duration,
 }
@@ -54,17 +60,26 @@ impl Held {
         let synchronised = stamp.source == TimeSource::Captured;
         let captured = CaptureTime { unix_us: stamp.unix_us, synchronised };
         let frame = Frame { camera, seq: stamp.seq, captured, may_repeat, picture };
-        let headers = headers(&frame, stamp.source);
+        let head = Head { captured_us: stamp.unix_us, seq: stamp.seq, flags: Flags::from(&frame) };
+        let (jpeg, size) =
+            (frame.picture.bytes().clone(), (frame.picture.width(), frame.picture.height()));
+        let full = Rendition::new(jpeg, size, headers(&frame, stamp.source), head);
         Held {
             frame,
             source: stamp.source,
             arrived_us: now.unix_us,
+            number: 0,
             restored: false,
-            headers,
+            full: Arc::new(full),
+            scaled: Scaled::default(),
             since: now.mono,
             // A time just ahead of ours is no age below zero.
             age_then: between(stamp.unix_us, now.unix_us).unwrap_or_default(),
         }
+    }
+
+    pub(super) fn numbered(self, number: u64) -> Held {
+        Held { number, ..self }
     }
 
     pub(super) fn restored(camera: CameraId, kept: Kept, now: Now) -> Held {
@@ -77,6 +92,16 @@ impl Held {
     /// is set later makes no picture older or younger.
     pub(crate) fn age(&self, now: Mono) -> Duration {
         self.age_then.saturating_add(now.since(self.since))
+    }
+
+    /// How many frames a viewer did not get between the number it got last and this one.
+    pub(crate) fn skipped_since(&self, last: Option<u64>) -> u64 {
+        last.map_or(0, |last| self.number.saturating_sub(last.saturating_add(1)))
+    }
+
+    /// A size could not be queued: the next who asks tries again.
+    pub(crate) fn forget_scaled(&self, size: (u16, u16)) {
+        self.scaled.forget(size);
     }
 
     pub(crate) fn stamp(&self) -> Stamp {

@@ -6,6 +6,8 @@
 
 mod counts;
 mod held;
+mod rendition;
+mod sizes;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -13,12 +15,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use frame::{CameraId, Picture};
 use ladder::Mono;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-pub(crate) use counts::{Counts, Refused};
+pub(crate) use counts::Refused;
 pub(crate) use held::{Held, Kept};
+pub(crate) use rendition::{BOUNDARY, OPEN_HEAD, Rendition};
+pub(crate) use sizes::{Cell, NoSize, NotScaled, Size};
 
 use crate::freshness::{Limits, Signs, State};
-use crate::ingest::admit::{Claim, Stamp, admit};
+use crate::ingest::admit::{Claim, Stamp, TimeSource, admit};
+use crate::metrics::{CameraMetrics, Metrics};
+use crate::rate::Rate;
+use sizes::Leases;
 
 /// Both clocks at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +48,8 @@ pub(crate) struct Board {
     cameras: RwLock<BTreeMap<CameraId, Arc<Camera>>>,
     limits: Limits,
     max: usize,
+    metrics: Arc<Metrics>,
+    closing: CancellationToken,
 }
 
 /// There are as many cameras as there may be.
@@ -48,14 +58,46 @@ pub(crate) struct Full;
 
 impl Board {
     /// A board for up to `max` cameras; `limits` are those of cameras that nobody configured.
-    pub(crate) fn new(limits: Limits, max: usize) -> Board {
-        Board { cameras: RwLock::default(), limits, max }
+    pub(crate) fn new(limits: Limits, max: usize, metrics: Arc<Metrics>) -> Board {
+        let closing = CancellationToken::new();
+        Board { cameras: RwLock::default(), limits, max, metrics, closing }
+    }
+
+    /// Ends all streams.
+    pub(crate) fn close(&self) {
+        self.closing.cancel();
+        for camera in self.all() {
+            camera.newest.send_modify(|_| {});
+            camera.announced.send_modify(|_| {});
+        }
     }
 
     /// Adds a camera with limits of its own, before anything is served.
     pub(crate) fn configure(&self, id: CameraId, limits: Limits) {
         let mut cameras = self.cameras.write().unwrap_or_else(PoisonError::into_inner);
-        cameras.insert(id.clone(), Arc::new(Camera::new(id, limits)));
+        cameras.insert(id.clone(), Arc::new(self.camera(id, limits)));
+    }
+
+    fn camera(&self, id: CameraId, limits: Limits) -> Camera {
+        let metrics = self.metrics.camera(&id);
+        let (newest, _) = watch::channel(None);
+        let (announced, _) = watch::channel(State::Empty);
+        Camera {
+            id,
+            counts: metrics,
+            limits,
+            newest,
+            announced,
+            signs: Mutex::default(),
+            leases: Mutex::default(),
+            rate: Mutex::default(),
+            closing: self.closing.clone(),
+        }
+    }
+
+    /// Waits until streams should end.
+    pub(crate) async fn closed(&self) {
+        self.closing.cancelled().await;
     }
 
     pub(crate) fn find(&self, id: &CameraId) -> Option<Arc<Camera>> {
@@ -81,7 +123,7 @@ impl Board {
         if cameras.len() >= self.max {
             return Err(Full);
         }
-        let camera = Arc::new(Camera::new(id.clone(), self.limits));
+        let camera = Arc::new(self.camera(id.clone(), self.limits));
         cameras.insert(id.clone(), Arc::clone(&camera));
         Ok(camera)
     }
@@ -97,19 +139,29 @@ impl Board {
 #[derive(Debug)]
 pub(crate) struct Camera {
     pub id: CameraId,
-    pub counts: Counts,
+    pub counts: CameraMetrics,
     limits: Limits,
     newest: watch::Sender<Option<Arc<Held>>>,
+    /// The state as `watch.rs` saw it last, for those who wait for it to change.
+    announced: watch::Sender<State>,
     /// Also what makes judging and showing a frame one step.
     signs: Mutex<Signs>,
+    leases: Mutex<Leases>,
+    rate: Mutex<Rate>,
+    closing: CancellationToken,
+}
+
+/// An agent's connection; see [`Camera::attach`].
+#[derive(Debug)]
+pub(crate) struct Attached(Arc<Camera>);
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.0.signs().detach(runtime::clock::mono());
+    }
 }
 
 impl Camera {
-    fn new(id: CameraId, limits: Limits) -> Camera {
-        let (newest, _) = watch::channel(None);
-        Camera { id, counts: Counts::default(), limits, newest, signs: Mutex::default() }
-    }
-
     /// The frame that is shown.
     pub(crate) fn newest(&self) -> Option<Arc<Held>> {
         self.newest.borrow().clone()
@@ -117,6 +169,53 @@ impl Camera {
 
     pub(crate) fn state(&self, now: Mono) -> State {
         self.signs().state(now, &self.limits)
+    }
+
+    /// Sees every frame that comes, or the newest of those that came meanwhile. It ends with the
+    /// relay: see [`Camera::is_closing`].
+    pub(crate) fn frames(&self) -> watch::Receiver<Option<Arc<Held>>> {
+        self.newest.subscribe()
+    }
+
+    /// Sees the state change, a moment later than [`Camera::state`] does.
+    pub(crate) fn states(&self) -> watch::Receiver<State> {
+        self.announced.subscribe()
+    }
+
+    /// Tells those who wait for it that the state is `state`.
+    pub(crate) fn announce(&self, state: State) {
+        self.announced.send_if_modified(|announced| std::mem::replace(announced, state) != state);
+    }
+
+    /// The relay is told to stop, and streams should end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
+    /// An agent is connected for as long as what is returned lives.
+    pub(crate) fn attach(self: &Arc<Self>, now: Mono) -> Attached {
+        self.signs().attach(now);
+        Attached(Arc::clone(self))
+    }
+
+    /// Whether one more frame may come now.
+    pub(crate) fn may_upload(&self, now: Mono, max_per_second: u32) -> bool {
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner).take(now, max_per_second)
+    }
+
+    /// A frame's picture in `size`. The first who asks for it gets `true`, and has it made.
+    pub(crate) fn scaled(
+        &self,
+        held: &Held,
+        size: (u16, u16),
+        now: Mono,
+        max_sizes: usize,
+    ) -> Result<(Cell, bool), NotScaled> {
+        let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        if !leases.ask(size, now, max_sizes) {
+            return Err(NotScaled::TooManySizes);
+        }
+        Ok(held.scaled.cell(size))
     }
 
     /// An authorised upload began.
@@ -136,10 +235,17 @@ impl Camera {
         let mut signs = self.signs();
         let before: Option<Stamp> = self.newest.borrow().as_ref().map(|held| held.stamp());
         let stamp = admit(claim, before, now.unix_us)?;
-        let hash = picture.hash();
-        let held = Arc::new(Held::new(self.id.clone(), picture, stamp, may_repeat, now));
+        let (hash, bytes) = (picture.hash(), picture.bytes().len());
+        let number = self.newest.borrow().as_ref().map_or(0, |held| held.number + 1);
+        let held = Held::new(self.id.clone(), picture, stamp, may_repeat, now);
+        let held = Arc::new(held.numbered(number));
         self.newest.send_replace(Some(Arc::clone(&held)));
         signs.shown(now.mono, hash, may_repeat);
+        self.counts.accepted.inc();
+        self.counts.bytes.inc_by(bytes as u64);
+        if held.source == TimeSource::Captured {
+            self.counts.received_age.observe(held.age(now.mono).as_secs_f64());
+        }
         Some(held)
     }
 

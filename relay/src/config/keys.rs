@@ -35,10 +35,34 @@ pub(crate) const KEYS: &[Key] = &[
         help: "Most connections, viewers and cameras together; further ones get 503.",
     },
     Key {
+        name: "relay.max_connections_per_address",
+        kind: Kind::Integer(1, 1_000_000),
+        default: "256",
+        help: "Most connections from one address (for IPv6: from one /64); further ones get 429.",
+    },
+    Key {
+        name: "relay.proxies",
+        kind: Kind::Text,
+        default: "\"127.0.0.0/8 ::1/128\"",
+        help: "Addresses without that limit, such as those of a reverse proxy, separated by spaces; `none` for none.",
+    },
+    Key {
         name: "relay.max_uploads",
         kind: Kind::Integer(1, 10_000),
         default: "32",
         help: "Most uploads at the same time; further ones get 503. Times `max_frame_bytes`, it bounds the memory for uploads.",
+    },
+    Key {
+        name: "relay.max_upload_rate",
+        kind: Kind::Integer(1, 10_000),
+        default: "60",
+        help: "Most pictures of one camera in a second, over two seconds; further ones get 429.",
+    },
+    Key {
+        name: "relay.max_sizes",
+        kind: Kind::Integer(1, 10_000),
+        default: "8",
+        help: "Most sizes that one camera's pictures are scaled to at the same time; further ones get 503 until one was not asked for during 30 s. Sizes that come to the same picture count once, and the picture's own does not count.",
     },
     Key {
         name: "relay.max_frame_bytes",
@@ -117,5 +141,29 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Duration(10, 3_600_000),
         default: "\"1s\"",
         help: "Least time between two writes to the database: a restart after a crash shows a picture that is older by no more than about this.",
+    },
+    Key {
+        name: "export.dir",
+        kind: Kind::Text,
+        default: "",
+        help: "Folder for files that a web server serves: `live.jpeg`, `live800x600.jpeg`, `status.json`, and the same in `cameras/ID/`. It has to exist. Without it nothing is exported.",
+    },
+    Key {
+        name: "export.sizes",
+        kind: Kind::Text,
+        default: "",
+        help: "Sizes to export beside the original, separated by spaces, such as `800x600 320x240`.",
+    },
+    Key {
+        name: "export.interval",
+        kind: Kind::Duration(20, 3_600_000),
+        default: "\"200ms\"",
+        help: "Least time between two exports.",
+    },
+    Key {
+        name: "export.durable",
+        kind: Kind::Flag,
+        default: "false",
+        help: "Whether each file is synced to the disk: only of use where files are to survive a power cut.",
     },
 ];

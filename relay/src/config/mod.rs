@@ -15,9 +15,11 @@ use runtime::secret::Secret;
 use runtime::settings::{self, ConfigError, Layers};
 
 use crate::cli;
+use crate::export::ExportConfig;
 use crate::freshness::Limits;
 use crate::ingest::Bounds;
 use crate::ingest::auth::MAX_PASSWORD;
+use crate::serve::ConnectionLimits;
 use keys::KEYS;
 use raw::{RawCamera, RawConfig, RawRelay};
 pub(crate) use report::Report;
@@ -55,7 +57,9 @@ pub(crate) struct Config {
     /// For cameras that are not configured.
     pub freshness: Limits,
     pub max_cameras: usize,
-    pub max_connections: usize,
+    pub connections: ConnectionLimits,
+    pub max_sizes: usize,
+    pub export: Option<ExportConfig>,
     pub uploads: Bounds,
     pub header_timeout: Duration,
     pub store_interval: Duration,
@@ -72,7 +76,7 @@ impl Config {
         let layers = Layers { keys: KEYS, file, variables, flags: flags.flags() };
         let loaded = settings::load::<RawConfig>(layers)?;
         let place = |key: &str| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
-        let RawConfig { relay, freshness, cameras, store } = &loaded.value;
+        let RawConfig { relay, freshness, cameras, store, export } = &loaded.value;
         let listen = relay.listen.parse().map_err(|_| {
             ConfigError::Value(format!(
                 "{}relay.listen: \"{}\" is no address and port; write 0.0.0.0:5000, [::]:5000 or \
@@ -94,6 +98,8 @@ impl Config {
         }
         let with_own = cameras.values().any(|camera| camera.password.is_some());
         let (password, password_note) = find_password(relay, with_own)?;
+        let proxies = list("relay.proxies", &relay.proxies, "127.0.0.0/8 ::1/128", &place)?;
+        let sizes = list("export.sizes", &export.sizes, "800x600 320x240", &place)?;
         Ok(Config {
             listen,
             data_dir: absolute(relay.data_dir.clone().unwrap_or_else(default_data_dir)),
@@ -102,11 +108,20 @@ impl Config {
             cameras,
             freshness: limits,
             max_cameras: relay.max_cameras,
-            max_connections: relay.max_connections,
+            connections: ConnectionLimits {
+                total: relay.max_connections,
+                per_address: relay.max_connections_per_address,
+                proxies,
+            },
+            max_sizes: relay.max_sizes,
+            export: export.checked(sizes),
             uploads: Bounds {
                 max_uploads: relay.max_uploads,
                 max_frame_bytes: relay.max_frame_bytes,
                 body_timeout: relay.body_timeout,
+                max_upload_rate: relay.max_upload_rate,
+                // A camera that reconnects has two for a while.
+                max_sockets: relay.max_cameras.saturating_mul(2),
             },
             header_timeout: relay.header_timeout,
             store_interval: store.interval,
@@ -132,6 +147,25 @@ fn read_cameras(
         cameras.insert(id, camera);
     }
     Ok(cameras)
+}
+
+/// Words separated by spaces; `none` is an empty list.
+fn list<T: std::str::FromStr>(
+    key: &str,
+    text: &str,
+    example: &str,
+    place: &impl Fn(&str) -> String,
+) -> Result<Vec<T>, ConfigError> {
+    let words = text.split_whitespace().filter(|word| *word != "none");
+    let read = |word: &str| {
+        word.parse().map_err(|_| {
+            let place = place(key);
+            ConfigError::Value(format!(
+                "{place}{key}: \"{word}\" is wrong; write such as {example}"
+            ))
+        })
+    };
+    words.map(read).collect()
 }
 
 fn read_password(path: &Path) -> Result<Secret, ConfigError> {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use runtime::settings;
 use serde::Deserialize;
 
+use crate::board::Size;
+use crate::export::ExportConfig;
 use crate::freshness::Limits;
 
 #[derive(Debug, Clone, Deserialize, Default)]
@@ -16,6 +18,7 @@ pub(super) struct RawConfig {
     pub freshness: RawFreshness,
     pub cameras: BTreeMap<String, RawCamera>,
     pub store: RawStore,
+    pub export: RawExport,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -26,7 +29,11 @@ pub(super) struct RawRelay {
     pub password_file: Option<PathBuf>,
     pub max_cameras: usize,
     pub max_connections: usize,
+    pub max_connections_per_address: usize,
+    pub proxies: String,
     pub max_uploads: usize,
+    pub max_upload_rate: u32,
+    pub max_sizes: usize,
     pub max_frame_bytes: usize,
     #[serde(deserialize_with = "settings::duration")]
     pub body_timeout: Duration,
@@ -42,7 +49,11 @@ impl Default for RawRelay {
             password_file: None,
             max_cameras: 64,
             max_connections: 4096,
+            max_connections_per_address: 256,
+            proxies: "127.0.0.0/8 ::1/128".to_owned(),
             max_uploads: 32,
+            max_upload_rate: 60,
+            max_sizes: 8,
             max_frame_bytes: 8 << 20,
             body_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(10),
@@ -114,5 +125,34 @@ pub(super) struct RawStore {
 impl Default for RawStore {
     fn default() -> Self {
         RawStore { interval: Duration::from_secs(1) }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawExport {
+    pub dir: Option<PathBuf>,
+    pub sizes: String,
+    #[serde(deserialize_with = "settings::duration")]
+    pub interval: Duration,
+    pub durable: bool,
+}
+
+impl Default for RawExport {
+    fn default() -> Self {
+        RawExport {
+            dir: None,
+            sizes: String::new(),
+            interval: Duration::from_millis(200),
+            durable: false,
+        }
+    }
+}
+
+impl RawExport {
+    /// `None` if nothing is to be exported.
+    pub(super) fn checked(&self, sizes: Vec<Size>) -> Option<ExportConfig> {
+        let dir = super::absolute(self.dir.clone()?);
+        Some(ExportConfig { dir, sizes, interval: self.interval, durable: self.durable })
     }
 }

@@ -48,12 +48,13 @@ fn every_key_of_the_table_can_be_read() {
         let value = match key.kind {
             Kind::Duration(..) => "\"7s\"",
             Kind::Integer(..) => "4096",
-            Kind::Text | Kind::Choice(_) | Kind::Flag | Kind::Number(..) | Kind::Size => {
-                if key.name.contains("password_file") {
-                    continue;
-                }
-                "\"127.0.0.1:80\""
-            }
+            Kind::Flag => "true",
+            Kind::Text | Kind::Choice(_) | Kind::Number(..) | Kind::Size => match key.name {
+                "relay.proxies" => "\"192.0.2.0/24 2001:db8::/32\"",
+                "export.sizes" => "\"800x600 1x1\"",
+                name if name.contains("password_file") => continue,
+                _ => "\"127.0.0.1:80\"",
+            },
         };
         let name = key.name.replace('*', "garden");
         let result = load(&format!("{name} = {value}\n"), cli::Settings::default());
@@ -129,4 +130,17 @@ fn configuration_reference_is_in_step() {
         return fs::write(&path, &right).unwrap();
     }
     assert!(page == right, "docs/configuration.md: run BLESS=1 cargo test -p stillwatch-relay");
+}
+
+#[test]
+fn wrong_words_of_lists_are_named() {
+    for (line, key, word) in [
+        ("relay.proxies = \"192.0.2.0/24 example.org\"", "relay.proxies", "example.org"),
+        ("export.sizes = \"800x600 800X600\"", "export.sizes", "800X600"),
+    ] {
+        let error = load(line, cli::Settings::default()).unwrap_err().to_string();
+        assert!(error.contains(key) && error.contains(word), "{error}");
+    }
+    let none = load("relay.proxies = \"none\"", cli::Settings::default()).unwrap();
+    assert!(none.connections.proxies.is_empty());
 }

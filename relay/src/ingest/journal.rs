@@ -10,7 +10,7 @@ use ladder::Episode;
 use runtime::clock::mono;
 use runtime::settings::duration_text;
 
-use super::{Refusal, Upload};
+use super::Refusal;
 use crate::board::Refused;
 
 /// At most one line about each kind of trouble in this time.
@@ -38,19 +38,24 @@ impl Default for Journal {
 }
 
 impl Journal {
-    pub(super) fn refused(&self, upload: Upload<'_>, known_camera: bool, refusal: &Refusal) {
+    pub(super) fn refused(
+        &self,
+        camera: &CameraId,
+        peer: IpAddr,
+        known_camera: bool,
+        refusal: &Refusal,
+    ) {
         let (now, why) = (mono(), refusal.why);
         let entered = if matches!(why, Refused::Password | Refused::Token) {
-            lock(&self.strangers).enter(now, upload.peer)
+            lock(&self.strangers).enter(now, peer)
         } else if known_camera {
             let mut cameras = lock(&self.cameras);
             let fresh = || Episode::new(SPACING);
-            cameras.entry(upload.camera.clone()).or_insert_with(fresh).enter(now, why)
+            cameras.entry(camera.clone()).or_insert_with(fresh).enter(now, why)
         } else {
             lock(&self.others).enter(now, why)
         };
         if let Some(entered) = entered {
-            let Upload { camera, peer, .. } = upload;
             let (line, failures) = (&refusal.line, entered.failures);
             tracing::warn!(
                 %camera, %peer, reason = why.word(), failures,

@@ -9,10 +9,10 @@ pub(crate) mod admit;
 pub(crate) mod auth;
 mod body;
 mod journal;
+pub(crate) mod socket;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use admit::Claim;
@@ -27,7 +27,8 @@ use journal::Journal;
 use tokio::sync::Semaphore;
 use warp::Buf;
 
-use crate::board::{Board, Camera, Counts, Now, Refused};
+use crate::board::{Board, Camera, Now, Refused};
+use crate::metrics::Refusals;
 use crate::store::Store;
 
 /// What bounds uploads.
@@ -36,6 +37,10 @@ pub(crate) struct Bounds {
     pub max_uploads: usize,
     pub max_frame_bytes: usize,
     pub body_timeout: Duration,
+    /// Frames of one camera in a second.
+    pub max_upload_rate: u32,
+    /// WebSockets of agents at the same time.
+    pub max_sockets: usize,
 }
 
 /// An upload, before its body is read.
@@ -62,9 +67,17 @@ pub(crate) struct Ingest {
     store: Store,
     bounds: Bounds,
     places: Semaphore,
+    sockets: Arc<Semaphore>,
     journal: Journal,
     /// Refused uploads for cameras that don't exist.
-    pub strangers: Counts,
+    pub strangers: Refusals,
+}
+
+/// What an upload says of its frame.
+#[derive(Debug, Clone, Copy)]
+struct Described {
+    claim: Claim,
+    may_repeat: bool,
 }
 
 impl Ingest {
@@ -73,10 +86,12 @@ impl Ingest {
         passwords: Passwords,
         store: Store,
         bounds: Bounds,
+        strangers: Refusals,
     ) -> Ingest {
         let places = Semaphore::new(bounds.max_uploads);
-        let (journal, strangers) = (Journal::default(), Counts::default());
-        Ingest { board, passwords, store, bounds, places, journal, strangers }
+        let sockets = Arc::new(Semaphore::new(bounds.max_sockets));
+        let journal = Journal::default();
+        Ingest { board, passwords, store, bounds, places, sockets, journal, strangers }
     }
 
     /// Takes an upload. An older frame than the one shown is dropped, and acknowledged all the
@@ -90,24 +105,24 @@ impl Ingest {
         let outcome = match self.read(upload, body).await {
             Ok(bytes) => {
                 fully_read();
-                self.show(upload, bytes)
+                self.show(upload.camera, described(upload.headers), bytes).map(|_| ())
             }
             Err(why) => Err(self.refusal(why)),
         };
         if let Err(refusal) = &outcome {
-            let known = self.board.find(upload.camera);
-            known.as_ref().map_or(&self.strangers, |camera| &camera.counts).refuse(refusal.why);
-            self.journal.refused(upload, known.is_some(), refusal);
+            self.count(upload.camera, upload.peer, refusal);
         }
         outcome
     }
 
-    /// Everything that can be refused without looking at the body comes before reading it.
-    async fn read<B: Buf, E>(
-        &self,
-        upload: Upload<'_>,
-        body: impl Stream<Item = Result<B, E>>,
-    ) -> Result<Bytes, Refused> {
+    fn count(&self, camera: &CameraId, peer: IpAddr, refusal: &Refusal) {
+        let known = self.board.find(camera);
+        known.as_ref().map_or(&self.strangers, |c| &c.counts.refused).count(refusal.why);
+        self.journal.refused(camera, peer, known.is_some(), refusal);
+    }
+
+    /// Who it is, and whether it may upload at all.
+    fn authorise(&self, upload: Upload<'_>) -> Result<(), Refused> {
         self.passwords.check(upload.camera, upload.headers, upload.query)?;
         self.journal.authorised();
         match self.board.find(upload.camera) {
@@ -116,6 +131,28 @@ impl Ingest {
             // It is made by its first picture, not by somebody's attempt.
             None => {}
         }
+        Ok(())
+    }
+
+    /// Whether the camera has not sent too many frames already.
+    fn in_time(&self, camera: &CameraId) -> Result<(), Refused> {
+        let rate = self.bounds.max_upload_rate;
+        match self.board.find(camera) {
+            Some(camera) if !camera.may_upload(runtime::clock::mono(), rate) => {
+                Err(Refused::TooFast)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything that can be refused without looking at the body comes before reading it.
+    async fn read<B: Buf, E>(
+        &self,
+        upload: Upload<'_>,
+        body: impl Stream<Item = Result<B, E>>,
+    ) -> Result<Bytes, Refused> {
+        self.authorise(upload)?;
+        self.in_time(upload.camera)?;
         let _place = self.places.try_acquire().map_err(|_| Refused::Busy)?;
         let Bounds { max_frame_bytes, body_timeout, .. } = self.bounds;
         let told = number(upload.headers, CONTENT_LENGTH.as_str());
@@ -125,33 +162,28 @@ impl Ingest {
         body::read(body, told, max_frame_bytes, body_timeout).await
     }
 
-    fn show(&self, upload: Upload<'_>, bytes: Bytes) -> Result<(), Refusal> {
+    /// Puts a frame onto the board, and returns the camera.
+    fn show(
+        &self,
+        id: &CameraId,
+        described: Described,
+        bytes: Bytes,
+    ) -> Result<Arc<Camera>, Refusal> {
         // The tutorial's server took anything, and showed it. Here nothing that is no picture gets
         // further, an empty body included.
         let picture = Picture::accept(bytes)
             .map_err(|error| Refusal { why: Refused::NotJpeg, line: error.to_string() })?;
-        let camera: Arc<Camera> = self
-            .board
-            .find_or_add(upload.camera)
-            .map_err(|_| self.refusal(Refused::TooManyCameras))?;
-        let flags = text(upload.headers, wire::FLAGS).map(Flags::from_header).unwrap_or_default();
-        let claim = Claim {
-            captured_us: text(upload.headers, wire::CAPTURED_AT).and_then(wire::parse_time),
-            clock_unsynchronised: flags.clock_unsynchronised,
-            seq: number(upload.headers, wire::SEQ),
-        };
-        match camera.show(picture, claim, flags.may_repeat, Now::read()) {
-            Some(held) => {
-                camera.counts.accepted.fetch_add(1, Ordering::Relaxed);
-                self.store.put(held);
-            }
+        let camera =
+            self.board.find_or_add(id).map_err(|_| self.refusal(Refused::TooManyCameras))?;
+        match camera.show(picture, described.claim, described.may_repeat, Now::read()) {
+            Some(held) => self.store.put(held),
             None => {
-                camera.counts.older.fetch_add(1, Ordering::Relaxed);
+                camera.counts.older.inc();
                 tracing::debug!(camera = %camera.id, "an older frame than the one shown was dropped");
             }
         }
         self.journal.accepted(&camera.id);
-        Ok(())
+        Ok(camera)
     }
 
     fn refusal(&self, why: Refused) -> Refusal {
@@ -162,6 +194,13 @@ impl Ingest {
                 format!("larger than {} bytes, the relay's limit", self.bounds.max_frame_bytes)
             }
             Refused::NotJpeg => "not a JPEG".to_owned(),
+            Refused::NotFrame => {
+                "a frame is a binary message: 24 bytes of head, then the JPEG".to_owned()
+            }
+            Refused::TooFast => {
+                let rate = self.bounds.max_upload_rate;
+                format!("more than {rate} frames a second (relay.max_upload_rate)")
+            }
             Refused::Busy => "too many uploads at once; try again".to_owned(),
             Refused::TooManyCameras => {
                 "the relay has as many cameras as it may have (relay.max_cameras)".to_owned()
@@ -174,6 +213,16 @@ impl Ingest {
         };
         Refusal { why, line }
     }
+}
+
+fn described(headers: &HeaderMap) -> Described {
+    let flags = text(headers, wire::FLAGS).map(Flags::from_header).unwrap_or_default();
+    let claim = Claim {
+        captured_us: text(headers, wire::CAPTURED_AT).and_then(wire::parse_time),
+        clock_unsynchronised: flags.clock_unsynchronised,
+        seq: number(headers, wire::SEQ),
+    };
+    Described { claim, may_repeat: flags.may_repeat }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -3,24 +3,27 @@
 //! warp's own server has neither time-outs nor limits, and panics when it can't bind; so its routes
 //! are served by hyper here. What does not belong here: what is answered (`routes.rs`).
 
+mod addresses;
 mod bind;
-mod linger;
+mod line;
 
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use addresses::{Addresses, Counted};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use ipnet::IpNet;
 use ladder::Episode;
-use linger::Lingering;
+use line::Line;
+use prometheus::IntCounterVec;
 use runtime::clock;
 use runtime::mark::SharedMark;
 use socket2::SockRef;
@@ -30,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use warp::filters::BoxedFilter;
 
 pub(crate) use bind::{BindError, bind};
+pub(crate) use line::Wire;
 
 use crate::respond::Response;
 
@@ -55,19 +59,36 @@ const LINE_SPACING: Duration = Duration::from_secs(60);
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\n\
     Retry-After: 5\r\nContent-Length: 21\r\nConnection: close\r\n\r\ntoo many connections\n";
 
+/// For one connection too many of one address.
+const FULL_FOR_YOU: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\n\
+    Retry-After: 5\r\nContent-Length: 39\r\nConnection: close\r\n\r\n\
+    too many connections from your address\n";
+
+/// Unsent bytes the kernel takes per connection: a frame as cameras send it, and no second one
+/// behind it. It leaves the buffer for what is sent, and so the speed over long distances, alone.
+const UNSENT: u32 = 64 << 10;
+
 /// Who is at the other end of a request's connection; `warp::ext` finds it.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     pub address: SocketAddr,
-    /// Bytes of the present request may still be on their way.
-    unread: Arc<AtomicBool>,
+    pub wire: Arc<Wire>,
 }
 
 impl Peer {
     /// The request's body was read to its end.
     pub(crate) fn body_was_read(&self) {
-        self.unread.store(false, Ordering::Relaxed);
+        self.wire.set_unread(false);
     }
+}
+
+/// How many connections there may be.
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectionLimits {
+    pub total: usize,
+    pub per_address: usize,
+    /// Reverse proxies: many viewers behind one address.
+    pub proxies: Vec<IpNet>,
 }
 
 /// The places for connections.
@@ -75,11 +96,35 @@ impl Peer {
 pub(crate) struct Connections {
     places: Arc<Semaphore>,
     max: usize,
+    addresses: Addresses,
+    refused: IntCounterVec,
+}
+
+/// A connection's places: they are free again when this is dropped.
+#[derive(Debug)]
+struct Admitted {
+    _place: OwnedSemaphorePermit,
+    _counted: Counted,
 }
 
 impl Connections {
-    pub(crate) fn new(max: usize) -> Connections {
-        Connections { places: Arc::new(Semaphore::new(max)), max }
+    /// `refused` counts by reason.
+    pub(crate) fn new(limits: &ConnectionLimits, refused: IntCounterVec) -> Connections {
+        let addresses = Addresses::new(limits.per_address, &limits.proxies);
+        let places = Arc::new(Semaphore::new(limits.total));
+        Connections { places, max: limits.total, addresses, refused }
+    }
+
+    fn admit(&self, address: SocketAddr) -> Result<Admitted, &'static [u8]> {
+        let refuse = |reason, answer| {
+            self.refused.with_label_values(&[reason]).inc();
+            answer
+        };
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| refuse("total", FULL))?;
+        let counted = self.addresses.enter(address.ip());
+        let counted = counted.ok_or_else(|| refuse("address", FULL_FOR_YOU))?;
+        Ok(Admitted { _place: place, _counted: counted })
     }
 
     /// How many are taken.
@@ -132,17 +177,22 @@ pub(crate) async fn run(server: Server, stop: CancellationToken) {
         if trouble.leave(clock::mono()).is_some() {
             tracing::info!("connections are accepted again");
         }
-        match Arc::clone(&server.connections.places).try_acquire_owned() {
-            Ok(place) => {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        match server.connections.admit(address) {
+            Ok(admitted) => {
                 full.leave(clock::mono());
-                server.serve(stream, address, place, stop.clone());
+                server.serve(stream, address, admitted, stop.clone());
             }
-            Err(_) => {
-                if full.enter(clock::mono(), ()).is_some() {
-                    let max = server.connections.max;
-                    tracing::warn!("more than {max} connections (relay.max_connections): refused");
+            Err(answer) => {
+                if full.enter(clock::mono(), answer.len()).is_some() {
+                    let open = server.connections.open();
+                    tracing::warn!(
+                        "a connection from {} was refused: {open} are open (limits: \
+                         relay.max_connections, relay.max_connections_per_address)",
+                        address.ip()
+                    );
                 }
-                refuse(stream);
+                refuse(stream, answer);
             }
         }
     }
@@ -158,20 +208,20 @@ impl Server {
         &self,
         stream: TcpStream,
         address: SocketAddr,
-        place: OwnedSemaphorePermit,
+        admitted: Admitted,
         stop: CancellationToken,
     ) {
         set_options(&stream);
-        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        let unread = Arc::new(AtomicBool::new(false));
-        let peer = Peer { address, unread: Arc::clone(&unread) };
+        let wire = Arc::new(Wire::new(stream));
+        let admitted = Arc::new(admitted);
+        let peer = Peer { address, wire: Arc::clone(&wire) };
         let inner = TowerToHyperService::new(warp::service(self.routes.clone()));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
             .max_buf_size(MAX_BUFFER)
             .serve_connection(
-                TokioIo::new(Lingering::new(stream, unread)),
+                TokioIo::new(Line::new(wire, Arc::clone(&admitted))),
                 Introduced { inner, peer },
             )
             .with_upgrades();
@@ -189,7 +239,7 @@ impl Server {
             if let Err(error) = ended {
                 tracing::debug!(peer = %address, "connection: {error}");
             }
-            drop(place);
+            drop(admitted);
         });
     }
 }
@@ -209,7 +259,7 @@ where
     type Future = S::Future;
 
     fn call(&self, mut request: http::Request<Incoming>) -> S::Future {
-        self.peer.unread.store(!request.body().is_end_stream(), Ordering::Relaxed);
+        self.peer.wire.set_unread(!request.body().is_end_stream());
         request.extensions_mut().insert(self.peer.clone());
         self.inner.call(request)
     }
@@ -220,15 +270,16 @@ fn set_options(stream: &TcpStream) {
     // Without them a connection works, too, but worse.
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_user_timeout(Some(PEER_TIMEOUT));
+    let _ = socket.set_tcp_notsent_lowat(UNSENT);
     // A silent peer is asked whether it is still there.
     let keepalive =
         socket2::TcpKeepalive::new().with_time(PEER_TIMEOUT).with_interval(PEER_TIMEOUT / 3);
     let _ = socket.set_tcp_keepalive(&keepalive);
 }
 
-fn refuse(stream: TcpStream) {
+fn refuse(stream: TcpStream, answer: &[u8]) {
     if let Ok(mut stream) = stream.into_std() {
         // It does not block, and a fresh socket's buffer is empty.
-        let _ = stream.write(FULL);
+        let _ = stream.write(answer);
     }
 }

@@ -18,6 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use frame::CameraId;
+use prometheus::Histogram;
 use runtime::mark::SharedMark;
 use tokio::sync::oneshot;
 
@@ -53,6 +54,8 @@ pub(crate) struct StoreConfig {
     /// Least time between two writes.
     pub interval: Duration,
     pub restore: Restore,
+    /// How long each write took.
+    pub seconds: Histogram,
 }
 
 /// See the module's documentation. Clones are the same store.

@@ -110,7 +110,9 @@ impl Thread {
         if batch.is_empty() {
             return Ok(());
         }
+        let before = clock::mono();
         let written = database.write(batch.iter().map(AsRef::as_ref));
+        self.config.seconds.observe(clock::mono().since(before).as_secs_f64());
         written.map_err(|error| self.give_up(error))?;
         let mut mail = self.shared.mail();
         for held in batch {

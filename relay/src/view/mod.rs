@@ -1,5 +1,9 @@
 //! What viewers get. Everything here reads the board and changes nothing.
 
+pub(crate) mod mjpeg;
+mod pace;
 pub(crate) mod page;
 pub(crate) mod path;
+pub(crate) mod push;
 pub(crate) mod still;
+mod window;

@@ -2,13 +2,23 @@
 
 use frame::CameraId;
 
+use crate::board::Size;
+
 /// Something that can be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     /// `/` or `/cameras/{id}`: where its frames are uploaded to, and its page.
     Camera(CameraId),
-    /// `live.jpeg` of a camera.
-    Still(CameraId),
+    /// `live.jpeg` of a camera, or `live800x600.jpeg`.
+    Still(CameraId, Option<Size>),
+    /// `live….jpeg` of a camera with something that is no size.
+    NoSize,
+    /// `live.mjpeg` of a camera.
+    Mjpeg(CameraId),
+    /// `live.ws` of a camera: its frames over a WebSocket.
+    Push(CameraId),
+    /// `upload.ws` of a camera.
+    UploadSocket(CameraId),
     /// `test` of a camera: the tutorial's page.
     TestPage(CameraId),
     /// `/cameras/{id}/healthz`.
@@ -17,6 +27,8 @@ pub(crate) enum Target {
     Health,
     /// `/status.json`.
     Status,
+    /// `/metrics`.
+    Metrics,
 }
 
 /// Reads a path as it stands in the request; `None` if it names nothing. No name here needs
@@ -26,6 +38,7 @@ pub(crate) fn parse(path: &str) -> Option<Target> {
     match path {
         "healthz" => return Some(Target::Health),
         "status.json" => return Some(Target::Status),
+        "metrics" => return Some(Target::Metrics),
         _ => {}
     }
     let Some(below) = path.strip_prefix("cameras/") else {
@@ -43,9 +56,15 @@ pub(crate) fn parse(path: &str) -> Option<Target> {
 fn of_camera(id: CameraId, name: &str) -> Option<Target> {
     match name {
         "" => Some(Target::Camera(id)),
-        "live.jpeg" => Some(Target::Still(id)),
+        "live.jpeg" => Some(Target::Still(id, None)),
+        "live.mjpeg" => Some(Target::Mjpeg(id)),
+        "live.ws" => Some(Target::Push(id)),
+        "upload.ws" => Some(Target::UploadSocket(id)),
         "test" => Some(Target::TestPage(id)),
-        _ => None,
+        _ => {
+            let size = name.strip_prefix("live")?.strip_suffix(".jpeg")?;
+            Some(size.parse().map_or(Target::NoSize, |size| Target::Still(id, Some(size))))
+        }
     }
 }
 
@@ -61,14 +80,14 @@ mod tests {
         let garden = || "garden".parse::<CameraId>().unwrap();
         for (path, target) in [
             ("/", Some(Target::Camera(default()))),
-            ("/live.jpeg", Some(Target::Still(default()))),
+            ("/live.jpeg", Some(Target::Still(default(), None))),
             ("/test", Some(Target::TestPage(default()))),
             ("/healthz", Some(Target::Health)),
             ("/status.json", Some(Target::Status)),
             ("/cameras/default", Some(Target::Camera(default()))),
             ("/cameras/garden", Some(Target::Camera(garden()))),
             ("/cameras/garden/", Some(Target::Camera(garden()))),
-            ("/cameras/garden/live.jpeg", Some(Target::Still(garden()))),
+            ("/cameras/garden/live.jpeg", Some(Target::Still(garden(), None))),
             ("/cameras/garden/test", Some(Target::TestPage(garden()))),
             ("/cameras/garden/healthz", Some(Target::CameraHealth(garden()))),
             ("", None),
@@ -85,11 +104,22 @@ mod tests {
             ("/LIVE.JPEG", None),
             ("/live.jpeg/", None),
             ("/favicon.ico", None),
-            // Named in the design and not there yet.
-            ("/live800x600.jpeg", None),
-            ("/live.mjpeg", None),
-            ("/live.ws", None),
-            ("/metrics", None),
+            ("/live800x600.jpeg", Some(Target::Still(default(), Some("800x600".parse().unwrap())))),
+            (
+                "/cameras/garden/live1x1.jpeg",
+                Some(Target::Still(garden(), Some("1x1".parse().unwrap()))),
+            ),
+            ("/live800X600.jpeg", Some(Target::NoSize)),
+            ("/live0x600.jpeg", Some(Target::NoSize)),
+            ("/live-8x6.jpeg", Some(Target::NoSize)),
+            ("/live99999x99999.jpeg", Some(Target::NoSize)),
+            ("/live.mjpeg", Some(Target::Mjpeg(default()))),
+            ("/cameras/garden/live.mjpeg", Some(Target::Mjpeg(garden()))),
+            ("/live.ws", Some(Target::Push(default()))),
+            ("/upload.ws", Some(Target::UploadSocket(default()))),
+            ("/cameras/garden/upload.ws", Some(Target::UploadSocket(garden()))),
+            ("/metrics", Some(Target::Metrics)),
+            ("/live800x600.mjpeg", None),
         ] {
             assert_eq!(parse(path), target, "{path}");
         }

@@ -13,15 +13,23 @@ use http::header::{
 };
 use ladder::Mono;
 
-use crate::board::{Camera, Held};
+use crate::board::{Camera, NotScaled, Rendition, Size};
 use crate::freshness::State;
 use crate::respond::{self, Response};
+use crate::scale::Scaler;
 
 /// Shown before the first frame.
 const NO_PICTURE_YET: &[u8] = include_bytes!("../../assets/no-picture-yet.jpeg");
 
 /// Answers a request for a camera's newest frame.
-pub(crate) fn answer(camera: &Camera, query: &str, headers: &HeaderMap, now: Mono) -> Response {
+pub(crate) async fn answer(
+    camera: &Camera,
+    scaler: &Scaler,
+    size: Option<Size>,
+    request: (&str, &HeaderMap),
+    now: Mono,
+) -> Response {
+    let (query, headers) = request;
     let max_age = match max_age(query) {
         Ok(max_age) => max_age,
         Err(line) => return respond::line(StatusCode::BAD_REQUEST, line),
@@ -38,24 +46,36 @@ pub(crate) fn answer(camera: &Camera, query: &str, headers: &HeaderMap, now: Mon
         let line = format!("the newest picture is {:.1} s old", age.as_secs_f64());
         let mut response = respond::later(&line);
         for name in [wire::CAPTURED_AT, wire::SEQ, wire::TIME_SOURCE] {
-            if let Some(value) = held.headers.get(name) {
+            if let Some(value) = held.full.headers.get(name) {
                 response.headers_mut().insert(HeaderName::from_static(name), value.clone());
             }
         }
         aged(&mut response, state, age);
         return response;
     }
-    let mut response = whole_or_unchanged(&held, headers);
+    let rendition = match scaler.get(camera, &held, size).await {
+        Ok(rendition) => rendition,
+        Err(why @ NotScaled::Impossible) => {
+            return respond::line(StatusCode::UNPROCESSABLE_ENTITY, why.line());
+        }
+        Err(why @ (NotScaled::Busy | NotScaled::TooManySizes)) => {
+            return respond::later(why.line());
+        }
+    };
+    let mut response = whole_or_unchanged(&rendition, headers);
     aged(&mut response, state, age);
+    if response.status() == StatusCode::OK {
+        camera.counts.still.sent(rendition.jpeg.len(), age);
+    }
     response
 }
 
-fn whole_or_unchanged(held: &Held, headers: &HeaderMap) -> Response {
+fn whole_or_unchanged(held: &Rendition, headers: &HeaderMap) -> Response {
     let known = held.headers.get(ETAG).is_some_and(|etag| none_match_fails(headers, etag));
     let mut response = if known {
         respond::empty(StatusCode::NOT_MODIFIED)
     } else {
-        respond::answer(StatusCode::OK, "", held.frame.picture.bytes().clone())
+        respond::answer(StatusCode::OK, "", held.jpeg.clone())
     };
     response.headers_mut().extend(held.headers.clone());
     if known {

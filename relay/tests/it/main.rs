@@ -8,12 +8,17 @@
 )]
 
 mod command_line;
+mod export;
 mod freshness;
 mod journeys;
+mod limits;
+mod mjpeg;
 mod order;
 mod relay;
 mod serve;
+mod sizes;
 mod still;
 mod store;
 mod systemd;
 mod upload;
+mod websocket;

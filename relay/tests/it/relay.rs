@@ -164,6 +164,14 @@ impl Relay {
         });
     }
 
+    /// A line of `/metrics`: what is behind `name` and its labels.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let text = String::from_utf8(self.get("/metrics").body).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        assert!(line.is_some(), "no {name} in\n{text}");
+        line.unwrap().parse().unwrap()
+    }
+
     /// How many of its log lines contain `text`.
     pub(crate) fn count_lines(&self, text: &str) -> usize {
         self.program.lines().iter().filter(|line| line.contains(text)).count()
@@ -234,6 +242,21 @@ pub(crate) fn jpeg(n: u32) -> Vec<u8> {
     out.extend([0x12, 0xff, 0x00, 0x34]);
     out.extend([0xff, 0xd9]);
     out
+}
+
+/// A picture that can be decoded, and does not compress well.
+pub(crate) fn photo(width: u16, height: u16, seed: u8) -> Vec<u8> {
+    let mut state = u32::from(seed) + 1;
+    let pixels: Vec<u8> = (0..usize::from(width) * usize::from(height))
+        .map(|n| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            u8::try_from(n % 200).unwrap() + u8::try_from(state >> 27).unwrap()
+        })
+        .collect();
+    let mut jpeg = Vec::new();
+    let encoder = jpeg_encoder::Encoder::new(&mut jpeg, 80);
+    encoder.encode(&pixels, width, height, jpeg_encoder::ColorType::Luma).unwrap();
+    jpeg
 }
 
 /// The same with padding up to `length` bytes.

@@ -58,7 +58,7 @@ fn one_connection_too_many_is_told_so() {
     let mut third = relay.connect();
     let refused = answer(&mut third);
     assert_eq!((refused.status(), refused.body.as_slice()), (503, &b"too many connections\n"[..]));
-    relay.program.line("more than 2 connections (relay.max_connections)");
+    relay.program.line("was refused: 2 are open (limits: relay.max_connections,");
     drop(held);
     eventually("a place", SOON, || {
         let answer = testbed::http::get(relay.address, "/healthz").map_err(|e| e.to_string())?;

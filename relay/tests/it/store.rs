@@ -92,7 +92,7 @@ fn several_cameras_survive() {
 
 #[test]
 fn frames_are_written_behind_and_coalesced() {
-    let relay = Relay::start();
+    let relay = Relay::with("relay.max_upload_rate = 10000");
     for n in 0..200 {
         relay.upload(&jpeg(n));
     }

@@ -1,0 +1,213 @@
+//! Static export: the newest frame of each camera, in the chosen sizes, and `status.json` as files
+//! that any web server can serve. Each file is replaced in one step, so a reader sees a whole one,
+//! old or new, and never none.
+//!
+//! `status.json` is written at least once a second, with the time at which it was written: whoever
+//! reads it can tell when the relay itself is gone. What does not belong here: what is in it
+//! (`status.rs`).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use frame::CameraId;
+use ladder::{Episode, Mono};
+use runtime::clock;
+use runtime::files::{Survives, publish};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::board::{Camera, Size};
+use crate::routes::Site;
+use crate::status;
+
+/// `status.json` is never older than this, and a bit.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// A disk that takes longer hangs.
+const HANGS: Duration = Duration::from_secs(10);
+
+/// At most one line about trouble in this time.
+const LINE_SPACING: Duration = Duration::from_secs(60);
+
+/// Where and what to write.
+#[derive(Debug, Clone)]
+pub(crate) struct ExportConfig {
+    pub dir: PathBuf,
+    pub sizes: Vec<Size>,
+    /// Least time between two writes.
+    pub interval: Duration,
+    /// Whether files survive a power cut.
+    pub durable: bool,
+}
+
+/// What is wrong with the export, if something is. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ExportStatus(Arc<Mutex<Option<String>>>);
+
+impl ExportStatus {
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, problem: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+}
+
+/// A file to be replaced.
+#[derive(Debug)]
+struct Write {
+    path: PathBuf,
+    content: Bytes,
+}
+
+struct Export {
+    site: Arc<Site>,
+    config: ExportConfig,
+    status: ExportStatus,
+    trouble: Episode<io::ErrorKind>,
+    /// The number of the frame that each camera's files show.
+    written: BTreeMap<CameraId, u64>,
+    status_at: Option<Mono>,
+}
+
+/// Runs until `stop`.
+pub(crate) async fn run(
+    site: Arc<Site>,
+    config: ExportConfig,
+    status: ExportStatus,
+    stop: CancellationToken,
+) {
+    let mut every = tokio::time::interval(config.interval);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let trouble = Episode::new(LINE_SPACING);
+    let written = BTreeMap::new();
+    let mut export = Export { site, config, status, trouble, written, status_at: None };
+    loop {
+        tokio::select! {
+            _ = every.tick() => export.turn().await,
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+impl Export {
+    async fn turn(&mut self) {
+        let (mut writes, mut shown) = (Vec::new(), Vec::new());
+        for camera in self.site.board.all() {
+            let Some(held) = camera.newest() else { continue };
+            if self.written.get(&camera.id) == Some(&held.number) {
+                continue;
+            }
+            shown.push((Arc::clone(&camera), held.number));
+            let folder = folder(&self.config.dir, &camera.id);
+            let full = (None, held.full.jpeg.clone());
+            let mut pictures = vec![full];
+            for size in &self.config.sizes {
+                // A picture that can't be scaled stays as it was; the metrics count it.
+                if let Ok(made) = self.site.scaler.get(&camera, &held, Some(*size)).await {
+                    pictures.push((Some(*size), made.jpeg.clone()));
+                }
+            }
+            for (size, content) in pictures {
+                let size = size.map(|size| size.to_string()).unwrap_or_default();
+                camera.counts.export.sent(content.len(), held.age(clock::mono()));
+                writes.push(Write { path: folder.join(format!("live{size}.jpeg")), content });
+            }
+        }
+        let now = clock::mono();
+        if !writes.is_empty() || self.status_at.is_none_or(|at| now.since(at) >= STATUS_EVERY) {
+            let content = status::text(&self.site, now).into();
+            writes.push(Write { path: self.config.dir.join("status.json"), content });
+            self.write(writes, shown, now).await;
+        }
+    }
+
+    async fn write(&mut self, writes: Vec<Write>, shown: Vec<(Arc<Camera>, u64)>, now: Mono) {
+        let (dir, durable) = (self.config.dir.clone(), self.config.durable);
+        let mut writing = tokio::task::spawn_blocking(move || write_all(&dir, &writes, durable));
+        let outcome = match tokio::time::timeout(HANGS, &mut writing).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let dir = self.config.dir.display();
+                let problem = format!("{dir}: the disk does not answer");
+                tracing::error!("{problem}; files are not exported until it does");
+                self.status.set(Some(problem));
+                // A second thread would hang as well.
+                writing.await
+            }
+        };
+        match outcome {
+            Ok(Ok(())) => {
+                self.status_at = Some(now);
+                self.status.set(None);
+                self.written.extend(shown.into_iter().map(|(c, number)| (c.id.clone(), number)));
+                if self.trouble.leave(clock::mono()).is_some() {
+                    tracing::info!("{}: files are exported again", self.config.dir.display());
+                }
+            }
+            Ok(Err((path, error))) => self.failed(&path, &error),
+            Err(_) => self.failed(&self.config.dir.clone(), &io::Error::other("it panicked")),
+        }
+    }
+
+    fn failed(&mut self, path: &Path, error: &io::Error) {
+        self.site.metrics.export_failed.inc();
+        let (path, advice) = (path.display(), advice(error));
+        let problem = format!("{path}: {error}; {advice}");
+        if self.trouble.enter(clock::mono(), error.kind()).is_some() {
+            tracing::error!("files are not exported: {problem}; trying again all the time");
+        }
+        self.status.set(Some(problem));
+    }
+}
+
+fn folder(dir: &Path, camera: &CameraId) -> PathBuf {
+    // The default camera is at the root, as it is in URLs.
+    if *camera == CameraId::default() {
+        dir.to_owned()
+    } else {
+        dir.join("cameras").join(camera.as_str())
+    }
+}
+
+fn write_all(dir: &Path, writes: &[Write], durable: bool) -> Result<(), (PathBuf, io::Error)> {
+    // Not made here: where a file system should be mounted, files would fill the one below.
+    std::fs::metadata(dir).map_err(|error| (dir.to_owned(), error))?;
+    let survives = if durable { Survives::PowerCut } else { Survives::Exit };
+    for Write { path, content } in writes {
+        let at = |error| (path.clone(), error);
+        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+            make(dir, folder).map_err(at)?;
+        }
+        publish(path, content, survives).map_err(at)?;
+    }
+    Ok(())
+}
+
+/// Makes a camera's folder below `dir`, for all to look into whatever the umask.
+fn make(dir: &Path, folder: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for made in folder.ancestors().take_while(|above| *above != dir) {
+        std::fs::set_permissions(made, std::fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the list of kinds is open")]
+    match error.kind() {
+        io::ErrorKind::NotFound => "make this folder (export.dir)",
+        io::ErrorKind::PermissionDenied => {
+            "let the relay's user write there (and its unit: ReadWritePaths=)"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only",
+        io::ErrorKind::StorageFull => "the disk is full",
+        _ => "is the disk in order?",
+    }
+}

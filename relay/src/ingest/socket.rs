@@ -1,0 +1,251 @@
+//! `upload.ws`: an agent's frames over one WebSocket, each answered with `ack` or `refused`.
+//!
+//! While it is open the relay knows that the agent is there, even when its camera shows nothing new.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use frame::CameraId;
+use frame::wire::Head;
+use futures_util::{SinkExt, StreamExt};
+use ladder::Mono;
+use runtime::clock;
+use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::MissedTickBehavior;
+use tokio_websockets::{CloseCode, Message};
+
+use super::admit::Claim;
+use super::{Described, Ingest, Refusal, Upload};
+use crate::board::{Attached, Refused};
+use crate::rate::Rate;
+use crate::serve::Wire;
+use crate::upgrade::WebSocket;
+use crate::view::push::{End, PING, SILENT, close};
+
+/// How often a silent connection is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// An answer that is not taken for so long: nobody reads.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// More than control frames have: a frame is on its way.
+const PART: u64 = 512;
+
+/// Messages of any kind in a second, beyond the frames that are allowed.
+const MORE_MESSAGES: u32 = 60;
+
+/// What a refused frame's sender is told to wait.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer<'a> {
+    Ack {
+        ack: u64,
+    },
+    Refused {
+        refused: u64,
+        why: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
+}
+
+/// An agent's connection, admitted.
+#[derive(Debug)]
+pub(crate) struct Session {
+    ingest: Arc<Ingest>,
+    camera: CameraId,
+    peer: IpAddr,
+    wire: Arc<Wire>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What has come of a message that is not complete yet. Pure.
+#[derive(Debug, Default)]
+struct Partial {
+    complete: u64,
+    since: Option<Mono>,
+}
+
+impl Partial {
+    /// A message is complete; `received` bytes have come in all.
+    fn completed(&mut self, received: u64) {
+        *self = Partial { complete: received, since: None };
+    }
+
+    /// How long a message has been arriving.
+    fn arriving(&mut self, received: u64, now: Mono) -> Option<Duration> {
+        if received.saturating_sub(self.complete) <= PART {
+            return None;
+        }
+        Some(now.since(*self.since.get_or_insert(now)))
+    }
+}
+
+impl Ingest {
+    /// Whether an agent may open a WebSocket.
+    ///
+    /// # Errors
+    /// As for an upload by POST.
+    pub(crate) fn admit_socket(
+        self: &Arc<Self>,
+        upload: Upload<'_>,
+        wire: &Arc<Wire>,
+    ) -> Result<Session, Refusal> {
+        let place = Arc::clone(&self.sockets).try_acquire_owned();
+        let admitted = self.authorise(upload).and_then(|()| place.map_err(|_| Refused::Busy));
+        match admitted {
+            Ok(place) => Ok(Session {
+                ingest: Arc::clone(self),
+                camera: upload.camera.clone(),
+                peer: upload.peer,
+                wire: Arc::clone(wire),
+                _place: place,
+            }),
+            Err(why) => {
+                let refusal = self.refusal(why);
+                self.count(upload.camera, upload.peer, &refusal);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Longest message an agent may send, in bytes.
+    pub(crate) fn max_message(&self) -> usize {
+        self.bounds.max_frame_bytes.saturating_add(Head::LEN)
+    }
+}
+
+impl Session {
+    /// Takes frames until the agent goes, or the relay stops.
+    pub(crate) async fn run(self, mut socket: WebSocket) {
+        let why = self.talk(&mut socket).await.err();
+        if let Some((_, why)) = why {
+            tracing::debug!(camera = %self.camera, peer = %self.peer, "upload: closed: {why}");
+        }
+        close(&mut socket, &self.wire, why).await;
+    }
+
+    async fn talk(&self, socket: &mut WebSocket) -> Result<(), End> {
+        let attach = || self.ingest.board.find(&self.camera).map(|c| c.attach(clock::mono()));
+        let mut attached: Option<Attached> = attach();
+        let (mut messages, mut partial) = (Rate::default(), Partial::default());
+        partial.completed(self.wire.received());
+        let (mut heard, mut received) = (clock::mono(), self.wire.received());
+        let mut pinged = heard;
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let max =
+            self.ingest.bounds.max_upload_rate.saturating_mul(2).saturating_add(MORE_MESSAGES);
+        loop {
+            let message = tokio::select! {
+                message = socket.next() => message,
+                () = self.ingest.board.closed() => {
+                    return Err((CloseCode::GOING_AWAY, "the relay stops"));
+                }
+                _ = look.tick() => {
+                    let now = clock::mono();
+                    if self.wire.received() != received {
+                        (heard, received) = (now, self.wire.received());
+                    }
+                    if now.since(heard) >= SILENT {
+                        return Err((CloseCode::NORMAL_CLOSURE, "no answer"));
+                    }
+                    let arriving = partial.arriving(received, now);
+                    if arriving.is_some_and(|a| a > self.ingest.bounds.body_timeout) {
+                        self.count(Refused::TooSlow);
+                        return Err((CloseCode::POLICY_VIOLATION, "the frame did not arrive in time"));
+                    }
+                    if now.since(pinged) >= PING {
+                        pinged = now;
+                        send(socket, Message::ping("")).await?;
+                    }
+                    continue;
+                }
+            };
+            // It went, or broke the protocol and was told so.
+            let Some(Ok(message)) = message else { return Ok(()) };
+            partial.completed(self.wire.received());
+            if !messages.take(clock::mono(), max) {
+                return Err((CloseCode::POLICY_VIOLATION, "too many messages"));
+            }
+            if message.is_text() {
+                self.count(Refused::NotFrame);
+                return Err((CloseCode::UNSUPPORTED_DATA, "frames are binary messages"));
+            }
+            if message.is_binary() {
+                let answer = self.take(Bytes::from(message.into_payload()));
+                send(socket, Message::text(answer)).await?;
+                if attached.is_none() {
+                    attached = attach();
+                }
+            }
+        }
+    }
+
+    fn count(&self, why: Refused) {
+        self.ingest.count(&self.camera, self.peer, &self.ingest.refusal(why));
+    }
+
+    /// Takes one frame, and returns the answer.
+    fn take(&self, message: Bytes) -> String {
+        let head = Head::decode(message);
+        let seq = head.as_ref().map_or(0, |(head, _)| head.seq);
+        let taken = match head {
+            Some((head, jpeg)) => self.show(&head, jpeg),
+            None => Err(self.ingest.refusal(Refused::NotFrame)),
+        };
+        let answer = match &taken {
+            Ok(()) => Answer::Ack { ack: seq },
+            Err(refusal) => {
+                self.ingest.count(&self.camera, self.peer, refusal);
+                let pause = matches!(refusal.why, Refused::TooFast | Refused::TooManyCameras);
+                let retry_after_ms = pause.then_some(RETRY_AFTER_MS);
+                Answer::Refused { refused: seq, why: &refusal.line, retry_after_ms }
+            }
+        };
+        // Our own structure always serialises.
+        serde_json::to_string(&answer).unwrap_or_default()
+    }
+
+    fn show(&self, head: &Head, jpeg: Bytes) -> Result<(), Refusal> {
+        self.ingest.in_time(&self.camera).map_err(|why| self.ingest.refusal(why))?;
+        let claim = Claim {
+            captured_us: Some(head.captured_us),
+            clock_unsynchronised: head.flags.clock_unsynchronised,
+            seq: Some(head.seq),
+        };
+        let described = Described { claim, may_repeat: head.flags.may_repeat };
+        self.ingest.show(&self.camera, described, jpeg).map(|_| ())
+    }
+}
+
+async fn send(socket: &mut WebSocket, message: Message) -> Result<(), End> {
+    match tokio::time::timeout(ANSWER_WITHIN, socket.send(message)).await {
+        // If it is gone, reading finds that out.
+        Ok(_) => Ok(()),
+        Err(_) => Err((CloseCode::POLICY_VIOLATION, "the answers are not read")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_arrives_slowly_is_seen_and_pings_are_not_one() {
+        let at = |s| Mono::from_boot(Duration::from_secs(s));
+        let mut partial = Partial::default();
+        partial.completed(1_000);
+        assert_eq!(partial.arriving(1_100, at(1)), None, "control frames");
+        assert_eq!(partial.arriving(2_000, at(2)), Some(Duration::ZERO));
+        assert_eq!(partial.arriving(2_001, at(33)), Some(Duration::from_secs(31)));
+        partial.completed(9_000);
+        assert_eq!(partial.arriving(9_000, at(34)), None);
+        assert_eq!(partial.arriving(10_000, at(40)), Some(Duration::ZERO), "it begins anew");
+    }
+}

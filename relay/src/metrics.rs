@@ -1,0 +1,317 @@
+//! What is counted, for `/metrics`: Prometheus' text format. One place for names, labels and
+//! buckets; the counting itself happens where things happen.
+//!
+//! Ages and states are not kept here: they are computed when somebody asks, because a camera that
+//! is silent changes nothing and still grows older.
+
+use std::time::Duration;
+
+use frame::CameraId;
+use ladder::Mono;
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::board::{Board, Refused};
+use crate::freshness::State;
+
+/// Seconds: from one camera interval on a good network to what nobody calls live.
+const AGES: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// Seconds: work on this machine.
+const WORK: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// How a frame leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Still,
+    Mjpeg,
+    WebSocket,
+    Export,
+}
+
+impl Kind {
+    /// The label, and the word in status.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Kind::Still => "still",
+            Kind::Mjpeg => "mjpeg",
+            Kind::WebSocket => "websocket",
+            Kind::Export => "export",
+        }
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    received: IntCounterVec,
+    received_bytes: IntCounterVec,
+    older: IntCounterVec,
+    refused: IntCounterVec,
+    received_age: HistogramVec,
+    sent: IntCounterVec,
+    sent_bytes: IntCounterVec,
+    skipped: IntCounterVec,
+    sent_age: HistogramVec,
+    viewers: IntGaugeVec,
+    scaled: IntCounterVec,
+    frame_age: GaugeVec,
+    state: IntGaugeVec,
+    connections: Gauge,
+    store_works: Gauge,
+    pub connections_refused: IntCounterVec,
+    viewers_dropped: IntCounterVec,
+    pub scale_refused: IntCounterVec,
+    pub scale_seconds: Histogram,
+    pub store_seconds: Histogram,
+    pub export_failed: IntCounter,
+}
+
+/// Refused uploads by reason.
+#[derive(Debug)]
+pub(crate) struct Refusals(pub Vec<(Refused, IntCounter)>);
+
+/// The handles of one camera.
+#[derive(Debug)]
+pub(crate) struct CameraMetrics {
+    pub accepted: IntCounter,
+    pub bytes: IntCounter,
+    pub older: IntCounter,
+    pub refused: Refusals,
+    pub received_age: Histogram,
+    pub scaled: IntCounter,
+    /// Viewers whose connection was ended, by kind and reason.
+    pub dropped: IntCounterVec,
+    pub still: Outflow,
+    pub mjpeg: Outflow,
+    pub websocket: Outflow,
+    pub export: Outflow,
+}
+
+/// What leaves one camera in one way.
+#[derive(Debug, Clone)]
+pub(crate) struct Outflow {
+    pub frames: IntCounter,
+    pub bytes: IntCounter,
+    /// Frames that a viewer did not get because it had not taken the one before.
+    pub skipped: IntCounter,
+    pub age: Histogram,
+    pub viewers: IntGauge,
+}
+
+impl Outflow {
+    /// A frame is handed to a viewer.
+    pub(crate) fn sent(&self, bytes: usize, age: Duration) {
+        self.frames.inc();
+        self.bytes.inc_by(bytes as u64);
+        self.age.observe(age.as_secs_f64());
+    }
+
+    /// Counts a viewer for as long as the returned guard lives.
+    pub(crate) fn watched(&self) -> Watching {
+        self.viewers.inc();
+        Watching(self.viewers.clone())
+    }
+}
+
+/// See [`Outflow::watched`].
+#[derive(Debug)]
+pub(crate) struct Watching(IntGauge);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    /// # Errors
+    /// Never with the names below; the tests show it.
+    #[expect(clippy::too_many_lines, reason = "a table of names")]
+    pub(crate) fn new() -> Result<Metrics, prometheus::Error> {
+        let registry = Registry::new();
+        let by = Register { registry: &registry };
+        let (camera, kind) = ("camera", "kind");
+        Ok(Metrics {
+            received: by.counters("frames_received", "Frames that were accepted", &[camera])?,
+            received_bytes: by.counters("received_bytes", "Bytes of accepted frames", &[camera])?,
+            older: by.counters(
+                "frames_older",
+                "Uploads that were acknowledged and dropped: older than the frame held",
+                &[camera],
+            )?,
+            refused: by.counters(
+                "uploads_refused",
+                "Uploads that were refused; without a camera: for cameras that do not exist",
+                &[camera, "reason"],
+            )?,
+            received_age: by.histograms(
+                "received_age_seconds",
+                "Age of a frame when it arrived; only frames with the camera's own time",
+                &[camera],
+                AGES,
+            )?,
+            sent: by.counters(
+                "frames_sent",
+                "Frames that were handed to viewers",
+                &[camera, kind],
+            )?,
+            sent_bytes: by.counters("sent_bytes", "Bytes of frames sent", &[camera, kind])?,
+            skipped: by.counters(
+                "frames_skipped",
+                "Frames a viewer did not get because it had not taken the one before",
+                &[camera, kind],
+            )?,
+            sent_age: by.histograms(
+                "sent_age_seconds",
+                "Age of a frame when it was sent",
+                &[camera, kind],
+                AGES,
+            )?,
+            viewers: by.gauges("viewers", "Viewers of a stream", &[camera, kind])?,
+            scaled: by.counters("scaled", "Scaled pictures made", &[camera])?,
+            frame_age: by.ages("frame_age_seconds", "Age of the newest frame", &[camera])?,
+            state: by.gauges(
+                "camera_state",
+                "1 for the state the camera is in",
+                &[camera, "state"],
+            )?,
+            connections: by.gauge("connections", "Open connections")?,
+            store_works: by.gauge("store_works", "1 while frames are kept on disk, else 0")?,
+            connections_refused: by.counters(
+                "connections_refused",
+                "Connections refused, by limit",
+                &["reason"],
+            )?,
+            viewers_dropped: by.counters(
+                "viewers_dropped",
+                "Viewers whose connection was ended, by reason",
+                &[kind, "reason"],
+            )?,
+            scale_refused: by.counters("scale_refused", "Sizes that were refused", &["reason"])?,
+            scale_seconds: by.histogram("scale_seconds", "Time to make a scaled picture")?,
+            store_seconds: by.histogram("store_write_seconds", "Time to write to the database")?,
+            export_failed: by.counter("export_failed", "Exports that failed")?,
+            registry,
+        })
+    }
+
+    /// Refused uploads for a camera; without an id for those that don't exist.
+    pub(crate) fn refusals(&self, id: Option<&CameraId>) -> Refusals {
+        let id = id.map(CameraId::as_str).unwrap_or_default();
+        let counter = |why: Refused| (why, self.refused.with_label_values(&[id, why.word()]));
+        Refusals(Refused::ALL.into_iter().map(counter).collect())
+    }
+
+    /// A camera's handles.
+    pub(crate) fn camera(&self, camera: &CameraId) -> CameraMetrics {
+        let id = camera.as_str();
+        let labels = &[id];
+        let outflow = |kind: Kind| {
+            let labels = &[id, kind.word()];
+            Outflow {
+                frames: self.sent.with_label_values(labels),
+                bytes: self.sent_bytes.with_label_values(labels),
+                skipped: self.skipped.with_label_values(labels),
+                age: self.sent_age.with_label_values(labels),
+                viewers: self.viewers.with_label_values(labels),
+            }
+        };
+        CameraMetrics {
+            accepted: self.received.with_label_values(labels),
+            bytes: self.received_bytes.with_label_values(labels),
+            older: self.older.with_label_values(labels),
+            refused: self.refusals(Some(camera)),
+            received_age: self.received_age.with_label_values(labels),
+            scaled: self.scaled.with_label_values(labels),
+            dropped: self.viewers_dropped.clone(),
+            still: outflow(Kind::Still),
+            mjpeg: outflow(Kind::Mjpeg),
+            websocket: outflow(Kind::WebSocket),
+            export: outflow(Kind::Export),
+        }
+    }
+
+    /// Everything as text, with the ages and states of this moment.
+    pub(crate) fn text(
+        &self,
+        board: &Board,
+        now: Mono,
+        connections: usize,
+        keeps: bool,
+    ) -> Vec<u8> {
+        for camera in board.all() {
+            let id = camera.id.as_str();
+            let is = camera.state(now);
+            for state in State::ALL {
+                let labels = &[id, state.word()];
+                self.state.with_label_values(labels).set(i64::from(state == is));
+            }
+            if let Some(held) = camera.newest() {
+                self.frame_age.with_label_values(&[id]).set(held.age(now).as_secs_f64());
+            }
+        }
+        self.connections.set(u32::try_from(connections).unwrap_or(u32::MAX).into());
+        self.store_works.set(f64::from(u8::from(keeps)));
+        let mut text = Vec::new();
+        // A Vec takes everything, and the names were checked at the start.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        text
+    }
+}
+
+/// Makes metrics that are registered.
+struct Register<'a> {
+    registry: &'a Registry,
+}
+
+type Made<T> = Result<T, prometheus::Error>;
+
+impl Register<'_> {
+    fn register<T: Collector + Clone + 'static>(&self, metric: T) -> Made<T> {
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Made<IntCounterVec> {
+        let name = format!("stillwatch_{name}_total");
+        self.register(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Made<IntCounter> {
+        self.register(IntCounter::new(format!("stillwatch_{name}_total"), help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Made<IntGaugeVec> {
+        self.register(IntGaugeVec::new(Opts::new(format!("stillwatch_{name}"), help), labels)?)
+    }
+
+    fn ages(&self, name: &str, help: &str, labels: &[&str]) -> Made<GaugeVec> {
+        let opts = Opts::new(format!("stillwatch_{name}"), help);
+        self.register(GaugeVec::new(opts, labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Made<Gauge> {
+        self.register(Gauge::new(format!("stillwatch_{name}"), help)?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        at: &[f64],
+    ) -> Made<HistogramVec> {
+        let opts = HistogramOpts::new(format!("stillwatch_{name}"), help).buckets(at.to_vec());
+        self.register(HistogramVec::new(opts, labels)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str) -> Made<Histogram> {
+        let opts = HistogramOpts::new(format!("stillwatch_{name}"), help).buckets(WORK.to_vec());
+        self.register(Histogram::with_opts(opts)?)
+    }
+}

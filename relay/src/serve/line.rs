@@ -1,0 +1,230 @@
+//! A connection's socket as hyper reads and writes it, and what viewers' tasks want to know of it.
+//!
+//! **Closing while the peer is still sending.** A request may be answered before its body has
+//! arrived: a wrong password, a body that is too large. Closing then with unread bytes makes the
+//! kernel send a reset, which destroys the answer on its way; the sender would see "connection
+//! reset" instead of the reason. So the answer is sent, our half is closed, and what still arrives
+//! is thrown away, within bounds, until the peer has read the answer and closes its half.
+//!
+//! **How far sending is.** A stream must know whether its last frame has left before it sends a
+//! newer one (`view/pace.rs`), so the socket is shared with [`Peer`](super::Peer).
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use runtime::socket::{SendQueue, send_queue};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use super::Admitted;
+
+/// Longest time for throwing away.
+const MAX_TIME: Duration = Duration::from_secs(10);
+
+/// Most that is thrown away: several times the largest frame that anybody sends.
+const MAX_BYTES: usize = 64 << 20;
+
+/// A socket and how far it is; shared between the connection and whoever answers on it.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    stream: TcpStream,
+    /// Bytes of the present request may still be on their way.
+    unread: AtomicBool,
+    read: AtomicU64,
+    written: AtomicU64,
+    /// Nothing is left in the program's own buffers.
+    flushed: AtomicBool,
+    waiting: Mutex<Option<Waker>>,
+}
+
+impl Wire {
+    pub(super) fn new(stream: TcpStream) -> Wire {
+        Wire {
+            stream,
+            unread: AtomicBool::new(false),
+            read: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            flushed: AtomicBool::new(true),
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// Whether the peer may still be sending when the connection is closed.
+    pub(crate) fn set_unread(&self, unread: bool) {
+        self.unread.store(unread, Ordering::Relaxed);
+    }
+
+    /// Bytes received so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that were handed to the kernel so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Something is about to be sent, and [`Wire::flushed`] waits for it.
+    pub(crate) fn begin(&self) {
+        self.flushed.store(false, Ordering::Relaxed);
+    }
+
+    /// Waits until the kernel has all of what was sent. For one task: the last to ask is woken.
+    pub(crate) async fn flushed(&self) {
+        std::future::poll_fn(|cx| {
+            if self.flushed.load(Ordering::Relaxed) {
+                return Poll::Ready(());
+            }
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            *waiting = Some(cx.waker().clone());
+            // It may have happened meanwhile.
+            if self.flushed.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// What the kernel still has to deliver.
+    pub(crate) fn queue(&self) -> SendQueue {
+        // It is a TCP socket, so it has one.
+        send_queue(&self.stream).unwrap_or_default()
+    }
+
+    fn sent_all(&self) {
+        if !self.flushed.swap(true, Ordering::Relaxed) {
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(waker) = waiting {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// The end of a [`Wire`] that hyper has.
+pub(super) struct Line {
+    wire: Arc<Wire>,
+    /// An upgraded connection, which outlives hyper's part of it, keeps its place.
+    _admitted: Arc<Admitted>,
+    rest: Option<Rest>,
+}
+
+struct Rest {
+    left: usize,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl Line {
+    pub(super) fn new(wire: Arc<Wire>, admitted: Arc<Admitted>) -> Line {
+        Line { wire, _admitted: admitted, rest: None }
+    }
+
+    fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.wire.stream.poll_write_ready(cx))?;
+            match write(&self.wire.stream) {
+                // The readiness was out of date; asking again waits for the next one.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(n) => {
+                    self.wire.written.fetch_add(n as u64, Ordering::Relaxed);
+                    return Poll::Ready(Ok(n));
+                }
+            }
+        }
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.wire.stream.poll_read_ready(cx))?;
+            match self.wire.stream.try_read_buf(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(n) => {
+                    self.wire.read.fetch_add(n as u64, Ordering::Relaxed);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |stream| stream.try_write(buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |stream| stream.try_write_vectored(bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper calls this when its own buffer is empty, and a TCP socket has none in between.
+        self.wire.sent_all();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.rest.is_none() {
+            let ended =
+                socket2::SockRef::from(&this.wire.stream).shutdown(std::net::Shutdown::Write);
+            // A peer that is gone already needs no goodbye.
+            if ended.is_err() || !this.wire.unread.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let rest = this.rest.get_or_insert_with(|| Rest {
+            left: MAX_BYTES,
+            deadline: Box::pin(tokio::time::sleep(MAX_TIME)),
+        });
+        let mut scratch = [MaybeUninit::uninit(); 16 << 10];
+        loop {
+            let mut buf = ReadBuf::uninit(&mut scratch);
+            match ready_or_none(this.wire.stream.poll_read_ready(cx)) {
+                Some(Ok(())) => {}
+                Some(Err(_)) => return Poll::Ready(Ok(())),
+                None => return rest.deadline.as_mut().poll(cx).map(Ok),
+            }
+            match this.wire.stream.try_read_buf(&mut buf) {
+                Ok(n) if n > 0 && rest.left > 0 => rest.left = rest.left.saturating_sub(n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // The peer is done, or gone, or does not come to an end.
+                _ => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+fn ready_or_none<T>(poll: Poll<T>) -> Option<T> {
+    match poll {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}

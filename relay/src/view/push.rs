@@ -1,0 +1,198 @@
+//! `live.ws`: frames over a WebSocket, each when the viewer has drawn the last one, and the camera's
+//! state whenever it changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use runtime::clock;
+use serde::{Deserialize, Serialize};
+use tokio::time::MissedTickBehavior;
+use tokio_websockets::{CloseCode, Message};
+
+use super::mjpeg::STALLED;
+use super::window::Window;
+use crate::board::{Camera, Held, Size};
+use crate::freshness::State;
+use crate::rate::Rate;
+use crate::scale::Scaler;
+use crate::serve::Wire;
+use crate::status::millis;
+use crate::upgrade::WebSocket;
+
+/// The longest message of a viewer, in bytes: `{"ready":…}`, or what a close says.
+pub(crate) const MAX_MESSAGE: usize = 1 << 10;
+
+/// Messages a viewer may send in a second: two for each frame of a fast camera.
+const MAX_MESSAGES: u32 = 120;
+
+/// How often a viewer is asked whether it is still there.
+pub(crate) const PING: Duration = Duration::from_secs(15);
+
+/// A peer that answers none of three pings is gone.
+pub(crate) const SILENT: Duration = Duration::from_secs(45);
+
+/// What a viewer sends.
+#[derive(Deserialize)]
+struct Said {
+    ready: Option<u64>,
+}
+
+/// What it is told beside frames.
+#[derive(Serialize)]
+struct Told {
+    state: &'static str,
+    age_ms: Option<u64>,
+}
+
+/// For a viewer that takes or says nothing: it may come again (RFC 6455 has no better code).
+const STALLED_CODE: CloseCode = CloseCode::NORMAL_CLOSURE;
+
+/// How long a peer may take to hear that the connection ends.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Why a connection is ended.
+pub(crate) type End = (CloseCode, &'static str);
+
+struct Viewer {
+    camera: Arc<Camera>,
+    socket: WebSocket,
+    window: Window,
+    messages: Rate,
+    last: Option<u64>,
+}
+
+/// Talks to one viewer until it goes.
+pub(crate) async fn run(
+    socket: WebSocket,
+    camera: Arc<Camera>,
+    scaler: Scaler,
+    size: Option<Size>,
+    wire: Arc<Wire>,
+) {
+    let _watching = camera.counts.websocket.watched();
+    let (window, messages) = (Window::default(), Rate::default());
+    let mut viewer = Viewer { camera, socket, window, messages, last: None };
+    let why = viewer.talk(&scaler, size, &wire).await.err();
+    if let Some((code, _)) = why {
+        let metrics = &viewer.camera.counts.dropped;
+        metrics.with_label_values(&["websocket", reason(code)]).inc();
+    }
+    close(&mut viewer.socket, &wire, why).await;
+}
+
+fn reason(code: CloseCode) -> &'static str {
+    match code {
+        CloseCode::GOING_AWAY => "stopped",
+        CloseCode::POLICY_VIOLATION => "flood",
+        CloseCode::UNSUPPORTED_DATA => "not_understood",
+        _ => "stalled",
+    }
+}
+
+/// Says goodbye with a code, or with what the protocol's breach called for, and does not wait long
+/// for the answer.
+pub(crate) async fn close(socket: &mut WebSocket, wire: &Wire, why: Option<End>) {
+    // Or else what the peer is still sending would destroy the goodbye on its way.
+    wire.set_unread(true);
+    let goodbye = async {
+        if let Some((code, why)) = why {
+            // A peer that is gone hears nothing.
+            let _ = socket.send(Message::close(Some(code), why)).await;
+        }
+        let _ = socket.close().await;
+    };
+    let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+}
+
+impl Viewer {
+    async fn talk(&mut self, scaler: &Scaler, size: Option<Size>, wire: &Wire) -> Result<(), End> {
+        let (mut frames, mut states) = (self.camera.frames(), self.camera.states());
+        frames.mark_changed();
+        let mut ping = tokio::time::interval(PING);
+        // Its first tick would be now.
+        ping.reset();
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut heard, mut received) = (clock::mono(), 0);
+        self.tell_state().await?;
+        loop {
+            if self.camera.is_closing() {
+                return Err((CloseCode::GOING_AWAY, "the relay stops"));
+            }
+            tokio::select! {
+                changed = frames.changed(), if self.window.may_send() => {
+                    if changed.is_err() { return Ok(()) }
+                    let held = frames.borrow_and_update().clone();
+                    if let Some(held) = held {
+                        self.show(&held, scaler, size).await?;
+                    }
+                }
+                changed = states.changed() => {
+                    if changed.is_err() { return Ok(()) }
+                    states.mark_unchanged();
+                    self.tell_state().await?;
+                }
+                message = self.socket.next() => match message {
+                    Some(Ok(message)) => self.take(&message)?,
+                    // It went, or broke the protocol and was told so.
+                    Some(Err(_)) | None => return Ok(()),
+                },
+                _ = ping.tick() => {
+                    let now = clock::mono();
+                    if wire.received() != received {
+                        (heard, received) = (now, wire.received());
+                    }
+                    if now.since(heard) >= SILENT {
+                        return Err((STALLED_CODE, "no answer"));
+                    }
+                    self.send(Message::ping("")).await?;
+                }
+            }
+        }
+    }
+
+    async fn show(&mut self, held: &Held, scaler: &Scaler, size: Option<Size>) -> Result<(), End> {
+        let Ok(rendition) = scaler.get(&self.camera, held, size).await else { return Ok(()) };
+        let (message, now) = (rendition.message(), clock::mono());
+        let out = &self.camera.counts.websocket;
+        out.sent(message.len(), held.age(now));
+        out.skipped.inc_by(held.skipped_since(self.last));
+        self.last = Some(held.number);
+        self.window.sent(held.frame.seq, now);
+        self.send(Message::binary(message)).await
+    }
+
+    async fn tell_state(&mut self) -> Result<(), End> {
+        let now = clock::mono();
+        let state: State = self.camera.state(now);
+        let age_ms = self.camera.newest().map(|held| millis(held.age(now)));
+        let told = Told { state: state.word(), age_ms };
+        // Our own structure always serialises.
+        self.send(Message::text(serde_json::to_string(&told).unwrap_or_default())).await
+    }
+
+    async fn send(&mut self, message: Message) -> Result<(), End> {
+        match tokio::time::timeout(STALLED, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            // It is gone; reading finds that out.
+            Ok(Err(_)) => Ok(()),
+            Err(_) => Err((STALLED_CODE, "nothing was read")),
+        }
+    }
+
+    fn take(&mut self, message: &Message) -> Result<(), End> {
+        let now = clock::mono();
+        if !self.messages.take(now, MAX_MESSAGES) {
+            return Err((CloseCode::POLICY_VIOLATION, "too many messages"));
+        }
+        if message.is_binary() {
+            return Err((CloseCode::UNSUPPORTED_DATA, "viewers send text"));
+        }
+        // What a newer viewer says beside that is not for us.
+        let said = message.as_text().and_then(|text| serde_json::from_str::<Said>(text).ok());
+        if let Some(seq) = said.and_then(|said| said.ready) {
+            self.window.ready(seq, now);
+        }
+        Ok(())
+    }
+}
