@@ -56,7 +56,7 @@ pub(crate) struct Settings {
     /// JPEG quality, 1 to 100, where the agent encodes
     #[arg(long, value_name = "N")]
     pub quality: Option<String>,
-    /// auto or http
+    /// auto, websocket or http
     #[arg(long, value_name = "KIND")]
     pub transport: Option<String>,
     /// File with the password, one line

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::cli;
+use crate::upload::Choice;
 
 /// Read if it exists and no other is named.
 const DEFAULT_FILE: &str = "/etc/stillwatch/agent.toml";
@@ -107,9 +108,9 @@ pub(crate) const KEYS: &[Key] = &[
     },
     Key {
         name: "upload.transport",
-        kind: Kind::Choice(&["auto", "http"]),
+        kind: Kind::Choice(&["auto", "websocket", "http"]),
         default: "\"auto\"",
-        help: "How pictures are sent; `auto` is the best this version has. Flag `--transport`.",
+        help: "How pictures are sent: over a WebSocket, by POST (`http`), or (`auto`) over a WebSocket and by POST where the relay or a proxy takes none. Flag `--transport`.",
     },
     Key {
         name: "upload.timeout",
@@ -234,8 +235,7 @@ impl CameraConfig {
 struct RawUpload {
     relay: Option<String>,
     password_file: Option<PathBuf>,
-    #[serde(rename = "transport")]
-    _transport: String,
+    transport: Choice,
     #[serde(deserialize_with = "settings::duration")]
     timeout: Duration,
     #[serde(deserialize_with = "settings::duration")]
@@ -249,7 +249,7 @@ impl Default for RawUpload {
         RawUpload {
             relay: None,
             password_file: None,
-            _transport: "auto".to_owned(),
+            transport: Choice::Auto,
             timeout: Duration::from_secs(10),
             retry_min: Duration::from_millis(200),
             retry_max: Duration::from_secs(5),
@@ -291,6 +291,7 @@ pub(crate) struct UploadConfig {
     /// Upload URL with everything but the password.
     pub url: Url,
     pub password: Secret,
+    pub transport: Choice,
     pub timeout: Duration,
     pub retry_min: Duration,
     pub retry_max: Duration,
@@ -375,8 +376,8 @@ impl UploadConfig {
                  (--password-file), or write it into the URL as ?password=…"
             ))
         })?;
-        let RawUpload { timeout, retry_min, retry_max, .. } = *raw;
-        Ok(UploadConfig { url, password, timeout, retry_min, retry_max })
+        let RawUpload { transport, timeout, retry_min, retry_max, .. } = *raw;
+        Ok(UploadConfig { url, password, transport, timeout, retry_min, retry_max })
     }
 }
 

@@ -39,6 +39,43 @@ fn uploads_are_the_tutorials_and_keep_one_connection() {
 }
 
 #[test]
+fn frames_go_over_a_websocket_which_is_opened_again() {
+    let mut relay = Relay::start();
+    let mut agent = agent(&relay.url(), &PATTERN, &[]);
+    agent.line("uploading over a WebSocket");
+    let seq = seq_of(&relay.frame_after(10));
+    let metrics = testbed::http::get(relay.address, "/metrics").unwrap();
+    assert_eq!(metrics.status(), 200);
+    relay.program.signal("KILL");
+    relay.program.ended();
+    relay.restart();
+    relay.frame_after(seq + 10);
+    assert!(agent.runs());
+    let posts = agent.lines().iter().filter(|line| line.contains("POST")).count();
+    assert_eq!(posts, 0, "a network that fails is no reason to change the way");
+}
+
+#[test]
+fn without_a_websocket_it_uploads_by_post_and_says_so_once() {
+    let relay = FakeRelay::start(OK);
+    let agent = agent(&relay.url(), &PATTERN, &[]);
+    becomes_true("thirty uploads", SOON, || relay.uploads().len() >= 30);
+    let line = agent.line("takes no WebSocket (HTTP 404): uploading by POST, asking again in");
+    assert!(line.contains("1m"), "{line}");
+    let said = agent.lines().iter().filter(|line| line.contains("WebSocket")).count();
+    assert_eq!(said, 1);
+}
+
+#[test]
+fn an_owner_who_wants_a_websocket_gets_no_post() {
+    let relay = FakeRelay::start(OK);
+    let arguments = [&PATTERN[..], &["--transport", "websocket"]].concat();
+    let agent = agent(&relay.url(), &arguments, &[]);
+    agent.line("the relay takes no WebSocket (HTTP 404); set upload.transport");
+    assert_eq!(relay.uploads().len(), 0);
+}
+
+#[test]
 fn a_relay_that_misbehaves_is_survived_and_named() {
     let portal = "<html><title>Hotel</title></html>";
     std::thread::scope(|scope| {

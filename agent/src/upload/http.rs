@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use frame::{Frame, wire};
 use reqwest::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use reqwest::{Client, Response, redirect};
-use runtime::settings::duration_text;
+use reqwest::{Client, RequestBuilder, Response, redirect};
+use runtime::secret::Secret;
 use url::Url;
 
 use super::outcome::{Answer, Failure, judge};
@@ -27,6 +27,9 @@ pub(crate) struct Http {
     client: Client,
     /// With the password: never log it.
     url: Url,
+    /// Where WebSockets are opened, without it.
+    socket_url: Url,
+    password: Secret,
     timeout: Duration,
 }
 
@@ -52,7 +55,16 @@ impl Http {
             .map_err(|error| HttpError(innermost(&error).to_string()))?;
         let mut url = config.url.clone();
         url.query_pairs_mut().append_pair("password", config.password.expose());
-        Ok(Http { client, url, timeout: config.timeout })
+        let mut socket_url = config.url.clone();
+        let below = socket_url.path().trim_end_matches('/').to_owned();
+        socket_url.set_path(&format!("{below}/upload.ws"));
+        let (password, timeout) = (config.password.clone(), config.timeout);
+        Ok(Http { client, url, socket_url, password, timeout })
+    }
+
+    /// The beginning of a WebSocket's handshake. The password is not in its URL, which proxies log.
+    pub(super) fn get_socket(&self) -> RequestBuilder {
+        self.client.get(self.socket_url.clone()).bearer_auth(self.password.expose())
     }
 
     /// Sends one frame and waits for its acknowledgement, both within the time-out.
@@ -80,11 +92,7 @@ impl Http {
                 judge(Answer { status, retry_after, location, body: &body })
             }
             Ok(Err(error)) => Err(Failure { cause: explained(&error), hold: None }),
-            Err(_) => {
-                let timeout = duration_text(self.timeout);
-                let cause = format!("the relay did not answer within {timeout}");
-                Err(Failure { cause, hold: None })
-            }
+            Err(_) => Err(Failure::late(self.timeout)),
         }
     }
 }
@@ -102,7 +110,7 @@ async fn read(response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {
 
 /// The innermost cause in plain words; the outer ones ("error sending request for url …") say
 /// nothing more, and would show the password.
-fn explained(error: &reqwest::Error) -> String {
+pub(super) fn explained(error: &reqwest::Error) -> String {
     let cause = innermost(error);
     let hint = match os_error(error) {
         Some(libc::ECONNREFUSED) => "no relay listens there",

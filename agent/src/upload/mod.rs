@@ -4,25 +4,34 @@
 //! picture late. What a frame is and how it is captured does not belong here.
 
 mod http;
+mod link;
 mod outcome;
+mod transport;
+mod websocket;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use frame::Frame;
 use ladder::Backoff;
 use runtime::clock;
 use runtime::slot::Reader;
+use tokio::sync::Mutex;
 use tokio_retry::Retry;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::UploadConfig;
 use crate::health::Health;
 pub(crate) use http::{Http, HttpError};
+use link::Link;
 use outcome::Failure;
+pub(crate) use transport::Choice;
 
 /// The loop turns at least this often, with nothing to send too: the watchdog watches it.
 const TURN_EVERY: Duration = Duration::from_secs(5);
+
+/// How long the relay may take to hear that the agent stops.
+const GOODBYE: Duration = Duration::from_millis(300);
 
 /// The longest wait a relay can ask for by Retry-After.
 const MAX_HOLD: Duration = Duration::from_secs(60);
@@ -35,11 +44,18 @@ pub(crate) async fn run(
     health: Arc<Health>,
     stop: CancellationToken,
 ) {
+    let link = Mutex::new(Link::new(http, &config));
     let uploads = async {
         loop {
             health.upload.turn.touch(clock::mono());
-            match tokio::time::timeout(TURN_EVERY, frames.take()).await {
-                Ok(Some(frame)) => deliver(&http, &config, frame, &mut frames, &health).await,
+            let frame = async {
+                tokio::select! {
+                    frame = frames.take() => frame,
+                    () = async { link.lock().await.attend().await } => None,
+                }
+            };
+            match tokio::time::timeout(TURN_EVERY, frame).await {
+                Ok(Some(frame)) => deliver(&link, &config, frame, &mut frames, &health).await,
                 Ok(None) => return,
                 Err(_) => {}
             }
@@ -47,17 +63,18 @@ pub(crate) async fn run(
     };
     // An upload in flight is given up: stopping must not wait for a dead network.
     let _ = stop.run_until_cancelled(uploads).await;
+    let _ = tokio::time::timeout(GOODBYE, link.into_inner().close()).await;
 }
 
 /// Sends `first`, or whatever is newest by then, until the relay has acknowledged one.
 async fn deliver(
-    http: &Http,
+    link: &Mutex<Link>,
     config: &UploadConfig,
     first: Frame,
     frames: &mut Reader<Frame>,
     health: &Health,
 ) {
-    let failure = Mutex::new(None);
+    let failure = std::sync::Mutex::new(None);
     let failed = || failure.lock().unwrap_or_else(PoisonError::into_inner);
     let backoff = Backoff::new(config.retry_min, config.retry_max, fastrand::u64(..));
     let waits = backoff.map(|wait| {
@@ -70,7 +87,7 @@ async fn deliver(
         let newest = frames.latest().unwrap_or_else(|| first.clone());
         let failed = &failed;
         async move {
-            let result = http.send(&newest).await;
+            let result = link.lock().await.send(&newest).await;
             health.upload.turn.touch(clock::mono());
             result.map_err(|failure| *failed() = Some(failure))
         }

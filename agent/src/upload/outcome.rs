@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use runtime::settings::duration_text;
+
 /// An upload that was not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Failure {
@@ -9,6 +11,14 @@ pub(super) struct Failure {
     pub cause: String,
     /// The least wait before the next attempt.
     pub hold: Option<Duration>,
+}
+
+impl Failure {
+    /// Nothing came within `timeout`.
+    pub(super) fn late(timeout: Duration) -> Failure {
+        let timeout = duration_text(timeout);
+        Failure { cause: format!("the relay did not answer within {timeout}"), hold: None }
+    }
 }
 
 /// A relay that refuses us will do so again: no hurry.

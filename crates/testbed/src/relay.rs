@@ -39,6 +39,8 @@ struct Shared {
     stop: AtomicBool,
 }
 
+const NO_WEBSOCKET: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+
 /// A good acknowledgement, as the tutorial's.
 pub const OK: Behaviour = Behaviour::Answer("200 OK", "");
 
@@ -102,8 +104,15 @@ impl Drop for FakeRelay {
 impl Shared {
     fn serve(&self, mut stream: TcpStream) {
         while let Ok(Some(upload)) = Message::read(&mut stream, true) {
-            self.uploads.lock().unwrap_or_else(PoisonError::into_inner).push(upload);
             let behaviour = self.behaviour.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            // It knows no WebSockets, as the tutorial's server.
+            if upload.first.starts_with("GET ") && matches!(behaviour, Behaviour::Answer(..)) {
+                if stream.write_all(NO_WEBSOCKET).is_err() {
+                    return;
+                }
+                continue;
+            }
+            self.uploads.lock().unwrap_or_else(PoisonError::into_inner).push(upload);
             let answer = match behaviour {
                 Behaviour::Answer(status, body) => {
                     let length = body.len();
