@@ -21,6 +21,7 @@ pub struct Relay {
     /// Where it listens.
     pub address: SocketAddr,
     data: TempDir,
+    variables: Vec<(String, String)>,
 }
 
 impl Relay {
@@ -29,9 +30,19 @@ impl Relay {
     /// # Panics
     /// It does not come up.
     pub fn start() -> Relay {
+        Relay::with(&[])
+    }
+
+    /// The same with variables of its own.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn with(variables: &[(&str, &str)]) -> Relay {
         let data = tempfile::tempdir().expect("a temporary directory");
-        let (program, address) = launch(data.path(), "127.0.0.1:0");
-        Relay { program, address, data }
+        let variables: Vec<(String, String)> =
+            variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let (program, address) = launch(data.path(), "127.0.0.1:0", &variables);
+        Relay { program, address, data, variables }
     }
 
     /// Starts it again at the same address, after its process has ended.
@@ -39,7 +50,8 @@ impl Relay {
     /// # Panics
     /// It does not come up.
     pub fn restart(&mut self) {
-        let (program, address) = launch(self.data.path(), &self.address.to_string());
+        let (program, address) =
+            launch(self.data.path(), &self.address.to_string(), &self.variables);
         self.program = program;
         self.address = address;
     }
@@ -77,9 +89,10 @@ impl Relay {
     }
 }
 
-fn launch(data: &Path, listen: &str) -> (Program, SocketAddr) {
+fn launch(data: &Path, listen: &str, variables: &[(String, String)]) -> (Program, SocketAddr) {
     let mut command = command("stillwatch-relay");
     command.args(["--listen", listen, "--data-dir"]).arg(data).env("PASSWORD", PASSWORD);
+    command.envs(variables.iter().cloned());
     let program = Program::start("the relay", &mut command);
     let line = program.line("listening on ");
     let address = line.split("listening on ").nth(1).and_then(|rest| {
