@@ -57,7 +57,8 @@ pub(crate) fn all(site: Arc<Site>) -> BoxedFilter<(Response,)> {
         .then(move |method, path: FullPath, query: String, headers, peer, upgrade, body| {
             let site = Arc::clone(&site);
             let request = Request { method, query, headers, peer, upgrade };
-            async move { site.answer(request, &path, body).await }
+            // Boxed: hyper keeps the place of this future for as long as the connection is open.
+            Box::pin(async move { site.answer(request, &path, body).await })
         })
         .boxed()
 }

@@ -225,8 +225,9 @@ impl Server {
                 Introduced { inner, peer },
             )
             .with_upgrades();
+        // Boxed: pinned within the task it would stand in it twice, for each of thousands of viewers.
+        let mut connection = Box::pin(connection);
         tokio::spawn(async move {
-            let mut connection = std::pin::pin!(connection);
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
                 () = stop.cancelled() => {
