@@ -14,7 +14,7 @@ use prometheus::{
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::board::{Board, Refused};
+use crate::board::{Board, NotScaled, Refused};
 use crate::freshness::State;
 
 /// Seconds: from one camera interval on a good network to what nobody calls live.
@@ -136,7 +136,7 @@ impl Metrics {
         let registry = Registry::new();
         let by = Register { registry: &registry };
         let (camera, kind) = ("camera", "kind");
-        Ok(Metrics {
+        let metrics = Metrics {
             received: by.counters("frames_received", "Frames that were accepted", &[camera])?,
             received_bytes: by.counters("received_bytes", "Bytes of accepted frames", &[camera])?,
             older: by.counters(
@@ -197,7 +197,18 @@ impl Metrics {
             store_seconds: by.histogram("store_write_seconds", "Time to write to the database")?,
             export_failed: by.counter("export_failed", "Exports that failed")?,
             registry,
-        })
+        };
+        // Or else the first one of each would be no increase for Prometheus.
+        for reason in ["total", "address"] {
+            metrics.connections_refused.with_label_values(&[reason]);
+        }
+        for why in [NotScaled::TooManySizes, NotScaled::Busy, NotScaled::Impossible] {
+            metrics.scale_refused.with_label_values(&[why.word()]);
+        }
+        for kind in [Kind::Mjpeg, Kind::WebSocket] {
+            metrics.viewers_dropped.with_label_values(&[kind.word(), "stalled"]);
+        }
+        Ok(metrics)
     }
 
     /// Refused uploads for a camera; without an id for those that don't exist.

@@ -13,7 +13,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -33,7 +33,8 @@ const MAX_BYTES: usize = 64 << 20;
 /// A socket and how far it is; shared between the connection and whoever answers on it.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    stream: TcpStream,
+    /// Never contended: one task reads, writes and asks.
+    stream: Mutex<TcpStream>,
     /// Bytes of the present request may still be on their way.
     unread: AtomicBool,
     read: AtomicU64,
@@ -46,7 +47,7 @@ pub(crate) struct Wire {
 impl Wire {
     pub(super) fn new(stream: TcpStream) -> Wire {
         Wire {
-            stream,
+            stream: Mutex::new(stream),
             unread: AtomicBool::new(false),
             read: AtomicU64::new(0),
             written: AtomicU64::new(0),
@@ -92,7 +93,11 @@ impl Wire {
     /// What the kernel still has to deliver.
     pub(crate) fn queue(&self) -> SendQueue {
         // It is a TCP socket, so it has one.
-        send_queue(&self.stream).unwrap_or_default()
+        send_queue(&*self.stream()).unwrap_or_default()
+    }
+
+    fn stream(&self) -> MutexGuard<'_, TcpStream> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sent_all(&self) {
@@ -123,22 +128,9 @@ impl Line {
         Line { wire, _admitted: admitted, rest: None }
     }
 
-    fn poll_write_with(
-        &self,
-        cx: &mut Context<'_>,
-        write: impl Fn(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.wire.stream.poll_write_ready(cx))?;
-            match write(&self.wire.stream) {
-                // The readiness was out of date; asking again waits for the next one.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok(n) => {
-                    self.wire.written.fetch_add(n as u64, Ordering::Relaxed);
-                    return Poll::Ready(Ok(n));
-                }
-            }
+    fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(n)) = outcome {
+            self.wire.written.fetch_add(*n as u64, Ordering::Relaxed);
         }
     }
 }
@@ -149,17 +141,11 @@ impl AsyncRead for Line {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.wire.stream.poll_read_ready(cx))?;
-            match self.wire.stream.try_read_buf(buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok(n) => {
-                    self.wire.read.fetch_add(n as u64, Ordering::Relaxed);
-                    return Poll::Ready(Ok(()));
-                }
-            }
-        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut *self.wire.stream()).poll_read(cx, buf))?;
+        let n = buf.filled().len() - before;
+        self.wire.read.fetch_add(n as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -169,7 +155,9 @@ impl AsyncWrite for Line {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |stream| stream.try_write(buf))
+        let outcome = Pin::new(&mut *self.wire.stream()).poll_write(cx, buf);
+        self.wrote(&outcome);
+        outcome
     }
 
     fn poll_write_vectored(
@@ -177,7 +165,9 @@ impl AsyncWrite for Line {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |stream| stream.try_write_vectored(bufs))
+        let outcome = Pin::new(&mut *self.wire.stream()).poll_write_vectored(cx, bufs);
+        self.wrote(&outcome);
+        outcome
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -192,11 +182,10 @@ impl AsyncWrite for Line {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        let mut stream = this.wire.stream();
         if this.rest.is_none() {
-            let ended =
-                socket2::SockRef::from(&this.wire.stream).shutdown(std::net::Shutdown::Write);
-            // A peer that is gone already needs no goodbye.
-            if ended.is_err() || !this.wire.unread.load(Ordering::Relaxed) {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+            if !this.wire.unread.load(Ordering::Relaxed) {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -207,24 +196,14 @@ impl AsyncWrite for Line {
         let mut scratch = [MaybeUninit::uninit(); 16 << 10];
         loop {
             let mut buf = ReadBuf::uninit(&mut scratch);
-            match ready_or_none(this.wire.stream.poll_read_ready(cx)) {
-                Some(Ok(())) => {}
-                Some(Err(_)) => return Poll::Ready(Ok(())),
-                None => return rest.deadline.as_mut().poll(cx).map(Ok),
-            }
-            match this.wire.stream.try_read_buf(&mut buf) {
-                Ok(n) if n > 0 && rest.left > 0 => rest.left = rest.left.saturating_sub(n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            match Pin::new(&mut *stream).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() && rest.left > 0 => {
+                    rest.left = rest.left.saturating_sub(buf.filled().len());
+                }
                 // The peer is done, or gone, or does not come to an end.
-                _ => return Poll::Ready(Ok(())),
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => return rest.deadline.as_mut().poll(cx).map(Ok),
             }
         }
-    }
-}
-
-fn ready_or_none<T>(poll: Poll<T>) -> Option<T> {
-    match poll {
-        Poll::Ready(value) => Some(value),
-        Poll::Pending => None,
     }
 }

@@ -110,3 +110,22 @@ fn prometheus_takes_the_metrics() {
         assert!((relay.metric(name) - 1.0).abs() < 0.1, "{name}");
     }
 }
+
+#[test]
+fn the_dashboard_shows_what_there_is() {
+    let relay = Relay::start();
+    relay.upload(PHOTO);
+    let metrics = String::from_utf8(relay.get("/metrics").body).unwrap();
+    let dashboard = include_str!("../../../docs/grafana/stillwatch-relay.json");
+    let names: std::collections::BTreeSet<&str> = dashboard
+        .split(|c: char| !c.is_ascii_lowercase() && c != '_')
+        .filter(|word| word.starts_with("stillwatch_"))
+        .collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        let found = metrics
+            .lines()
+            .any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+        assert!(found, "{name} is no metric");
+    }
+}
