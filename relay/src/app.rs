@@ -130,6 +130,7 @@ fn start(config: &Config, listener: TcpListener, parts: Parts) -> Tasks {
     let passwords = Passwords::new(config.password.as_ref(), own);
     let refused = metrics.connections_refused.clone();
     let connections = Connections::new(&config.connections, refused);
+    let stalled = metrics.stalled_connections();
     let (strangers, kept) = (metrics.refusals(None), store.clone());
     let ingest = Ingest::new(Arc::clone(&board), passwords, kept, config.uploads, strangers);
     let exporting = config.export.as_ref().map(|_| ExportStatus::default());
@@ -141,6 +142,7 @@ fn start(config: &Config, listener: TcpListener, parts: Parts) -> Tasks {
         metrics,
         export: exporting.clone(),
         connections: connections.clone(),
+        peer_timeout: config.uploads.peer_timeout,
         started: clock::mono(),
     });
     let (serving, watching) = (SharedMark::default(), SharedMark::default());
@@ -149,6 +151,8 @@ fn start(config: &Config, listener: TcpListener, parts: Parts) -> Tasks {
         routes: routes::all(Arc::clone(&site)),
         connections,
         header_timeout: config.header_timeout,
+        peer_timeout: config.uploads.peer_timeout,
+        stalled,
         mark: serving.clone(),
     };
     let supervisor =

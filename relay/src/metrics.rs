@@ -208,7 +208,13 @@ impl Metrics {
         for kind in [Kind::Mjpeg, Kind::WebSocket] {
             metrics.viewers_dropped.with_label_values(&[kind.word(), "stalled"]);
         }
+        metrics.stalled_connections();
         Ok(metrics)
+    }
+
+    /// Connections whose peer took nothing of an answer, whatever it was.
+    pub(crate) fn stalled_connections(&self) -> IntCounter {
+        self.viewers_dropped.with_label_values(&["connection", "stalled"])
     }
 
     /// Refused uploads for a camera; without an id for those that don't exist.

@@ -4,6 +4,7 @@
 //! `view::path`'s decision, so there are no rejections that try the next route.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use frame::CameraId;
 use futures_util::Stream;
@@ -41,6 +42,8 @@ pub(crate) struct Site {
     pub metrics: Arc<Metrics>,
     pub export: Option<ExportStatus>,
     pub connections: Connections,
+    /// A viewer that takes or says nothing for so long is disconnected.
+    pub peer_timeout: Duration,
     pub started: Mono,
 }
 
@@ -143,7 +146,7 @@ impl Site {
                     return mjpeg::head();
                 }
                 let Request { headers, peer, .. } = &request;
-                mjpeg::answer(camera, &self.scaler, size, headers, &peer.wire)
+                mjpeg::answer(camera, &self.scaler, size, headers, &peer.wire, self.peer_timeout)
             }),
             Target::Push(id) => self.stream(&id, &request, |camera, size| {
                 let offer = match Offer::read(&request.headers, request.upgrade.clone()) {
@@ -151,9 +154,9 @@ impl Site {
                     Err(not_offered) => return not_offered.answer(),
                 };
                 let (camera, scaler) = (Arc::clone(camera), self.scaler.clone());
-                let wire = Arc::clone(&request.peer.wire);
+                let (wire, timeout) = (Arc::clone(&request.peer.wire), self.peer_timeout);
                 offer.accept(push::MAX_MESSAGE, move |socket| {
-                    push::run(socket, camera, scaler, size, wire)
+                    push::run(socket, camera, scaler, size, wire, timeout)
                 })
             }),
             Target::UploadSocket(id) => self.upload_socket(&id, request),

@@ -83,6 +83,12 @@ pub(crate) const KEYS: &[Key] = &[
         help: "How long a request's head may take to arrive, and how long a connection may wait for its next request.",
     },
     Key {
+        name: "relay.peer_timeout",
+        kind: Kind::Duration(100, 3_600_000),
+        default: "\"45s\"",
+        help: "A viewer that takes nothing for this long is disconnected; so is a WebSocket from which nothing comes though it was pinged three times in it.",
+    },
+    Key {
         name: "freshness.stale_after",
         kind: Kind::Duration(100, 86_400_000),
         default: "\"10s\"",

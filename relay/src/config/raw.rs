@@ -39,6 +39,8 @@ pub(super) struct RawRelay {
     pub body_timeout: Duration,
     #[serde(deserialize_with = "settings::duration")]
     pub header_timeout: Duration,
+    #[serde(deserialize_with = "settings::duration")]
+    pub peer_timeout: Duration,
 }
 
 impl Default for RawRelay {
@@ -57,6 +59,7 @@ impl Default for RawRelay {
             max_frame_bytes: 8 << 20,
             body_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(10),
+            peer_timeout: Duration::from_secs(45),
         }
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Bounds {
     pub max_uploads: usize,
     pub max_frame_bytes: usize,
     pub body_timeout: Duration,
+    /// A WebSocket from which nothing comes for so long is closed.
+    pub peer_timeout: Duration,
     /// Frames of one camera in a second.
     pub max_upload_rate: u32,
     /// WebSockets of agents at the same time.

@@ -23,7 +23,7 @@ use crate::board::{Attached, Refused};
 use crate::rate::Rate;
 use crate::serve::Wire;
 use crate::upgrade::WebSocket;
-use crate::view::push::{End, PING, SILENT, close};
+use crate::view::push::{End, PINGS, close};
 
 /// How often a silent connection is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -137,7 +137,8 @@ impl Session {
         partial.completed(self.wire.received());
         let (mut heard, mut received) = (clock::mono(), self.wire.received());
         let mut pinged = heard;
-        let mut look = tokio::time::interval(LOOK);
+        let timeout = self.ingest.bounds.peer_timeout;
+        let mut look = tokio::time::interval(LOOK.min(timeout / PINGS));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let max =
             self.ingest.bounds.max_upload_rate.saturating_mul(2).saturating_add(MORE_MESSAGES);
@@ -152,7 +153,7 @@ impl Session {
                     if self.wire.received() != received {
                         (heard, received) = (now, self.wire.received());
                     }
-                    if now.since(heard) >= SILENT {
+                    if now.since(heard) >= timeout {
                         return Err((CloseCode::NORMAL_CLOSURE, "no answer"));
                     }
                     let arriving = partial.arriving(received, now);
@@ -160,7 +161,7 @@ impl Session {
                         self.count(Refused::TooSlow);
                         return Err((CloseCode::POLICY_VIOLATION, "the frame did not arrive in time"));
                     }
-                    if now.since(pinged) >= PING {
+                    if now.since(pinged) >= timeout / PINGS {
                         pinged = now;
                         send(socket, Message::ping("")).await?;
                     }

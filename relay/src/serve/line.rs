@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use prometheus::IntCounter;
 use runtime::socket::{SendQueue, send_queue};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -115,7 +116,18 @@ pub(super) struct Line {
     wire: Arc<Wire>,
     /// An upgraded connection, which outlives hyper's part of it, keeps its place.
     _admitted: Arc<Admitted>,
+    limit: StallLimit,
+    /// Runs while the kernel takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
     rest: Option<Rest>,
+}
+
+/// How long a peer may take nothing of what is written, and who counts those that do longer. hyper
+/// has no such limit, and does not ask a stream that could have one while its own buffer is full.
+#[derive(Debug, Clone)]
+pub(super) struct StallLimit {
+    pub timeout: Duration,
+    pub dropped: IntCounter,
 }
 
 struct Rest {
@@ -124,13 +136,30 @@ struct Rest {
 }
 
 impl Line {
-    pub(super) fn new(wire: Arc<Wire>, admitted: Arc<Admitted>) -> Line {
-        Line { wire, _admitted: admitted, rest: None }
+    pub(super) fn new(wire: Arc<Wire>, admitted: Arc<Admitted>, limit: StallLimit) -> Line {
+        Line { wire, _admitted: admitted, limit, stalled: None, rest: None }
     }
 
-    fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(n)) = outcome {
-            self.wire.written.fetch_add(*n as u64, Ordering::Relaxed);
+    fn wrote(
+        &mut self,
+        cx: &mut Context<'_>,
+        outcome: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match outcome {
+            Poll::Ready(outcome) => {
+                self.stalled = None;
+                let n = *outcome.as_ref().unwrap_or(&0);
+                self.wire.written.fetch_add(n as u64, Ordering::Relaxed);
+                Poll::Ready(outcome)
+            }
+            Poll::Pending => {
+                let timeout = self.limit.timeout;
+                let stalled =
+                    self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                ready!(stalled.as_mut().poll(cx));
+                self.limit.dropped.inc();
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
         }
     }
 }
@@ -151,23 +180,21 @@ impl AsyncRead for Line {
 
 impl AsyncWrite for Line {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut *self.wire.stream()).poll_write(cx, buf);
-        self.wrote(&outcome);
-        outcome
+        self.wrote(cx, outcome)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut *self.wire.stream()).poll_write_vectored(cx, bufs);
-        self.wrote(&outcome);
-        outcome
+        self.wrote(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -22,8 +22,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
 use ladder::Episode;
-use line::Line;
-use prometheus::IntCounterVec;
+use line::{Line, StallLimit};
+use prometheus::{IntCounter, IntCounterVec};
 use runtime::clock;
 use runtime::mark::SharedMark;
 use socket2::SockRef;
@@ -146,6 +146,10 @@ pub(crate) struct Server {
     pub connections: Connections,
     /// How long the head of a request may take, or the next request on an idle connection.
     pub header_timeout: Duration,
+    /// How long a peer may take nothing of an answer.
+    pub peer_timeout: Duration,
+    /// Counts those that were ended for that.
+    pub stalled: IntCounter,
     /// Each turn of the accept loop.
     pub mark: SharedMark,
 }
@@ -213,6 +217,7 @@ impl Server {
     ) {
         set_options(&stream);
         let wire = Arc::new(Wire::new(stream));
+        let limit = StallLimit { timeout: self.peer_timeout, dropped: self.stalled.clone() };
         let admitted = Arc::new(admitted);
         let peer = Peer { address, wire: Arc::clone(&wire) };
         let inner = TowerToHyperService::new(warp::service(self.routes.clone()));
@@ -221,7 +226,7 @@ impl Server {
             .header_read_timeout(self.header_timeout)
             .max_buf_size(MAX_BUFFER)
             .serve_connection(
-                TokioIo::new(Line::new(wire, Arc::clone(&admitted))),
+                TokioIo::new(Line::new(wire, Arc::clone(&admitted), limit)),
                 Introduced { inner, peer },
             )
             .with_upgrades();

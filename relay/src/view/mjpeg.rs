@@ -27,9 +27,6 @@ use crate::serve::Wire;
 /// How often a viewer that has not taken its last frame is looked at again.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// A viewer that has taken nothing for so long is gone, or might as well be.
-pub(super) const STALLED: Duration = Duration::from_secs(30);
-
 /// One viewer of one stream.
 struct Viewer {
     camera: Arc<Camera>,
@@ -37,6 +34,8 @@ struct Viewer {
     scaler: Scaler,
     size: Option<Size>,
     wire: Arc<Wire>,
+    /// A viewer that takes nothing for so long is gone, or might as well be.
+    timeout: Duration,
     pace: Pace,
     /// The next part's head was sent ahead.
     blink: bool,
@@ -58,6 +57,7 @@ pub(crate) fn answer(
     size: Option<Size>,
     headers: &HeaderMap,
     wire: &Arc<Wire>,
+    timeout: Duration,
 ) -> Response {
     let mut frames = camera.frames();
     frames.mark_changed();
@@ -67,6 +67,7 @@ pub(crate) fn answer(
         scaler: scaler.clone(),
         size,
         wire: Arc::clone(wire),
+        timeout,
         pace: Pace::default(),
         blink: is_blink(headers),
         begun: false,
@@ -136,7 +137,7 @@ impl Viewer {
     /// Waits until the viewer has taken what was sent before; `None` if it takes nothing.
     async fn clear(&mut self) -> Option<()> {
         let began = clock::mono();
-        let flushed = tokio::time::timeout(STALLED, self.wire.flushed()).await;
+        let flushed = tokio::time::timeout(self.timeout, self.wire.flushed()).await;
         if flushed.is_ok() {
             loop {
                 let queue = self.wire.queue();
@@ -149,7 +150,7 @@ impl Viewer {
                 if self.pace.may_send(now, progress) {
                     return Some(());
                 }
-                if now.since(began) > STALLED {
+                if now.since(began) > self.timeout {
                     break;
                 }
                 tokio::time::sleep(AGAIN).await;

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use tokio::time::MissedTickBehavior;
 use tokio_websockets::{CloseCode, Message};
 
-use super::mjpeg::STALLED;
 use super::window::Window;
 use crate::board::{Camera, Held, Size};
 use crate::freshness::State;
@@ -26,11 +25,8 @@ pub(crate) const MAX_MESSAGE: usize = 1 << 10;
 /// Messages a viewer may send in a second: two for each frame of a fast camera.
 const MAX_MESSAGES: u32 = 120;
 
-/// How often a viewer is asked whether it is still there.
-pub(crate) const PING: Duration = Duration::from_secs(15);
-
-/// A peer that answers none of three pings is gone.
-pub(crate) const SILENT: Duration = Duration::from_secs(45);
+/// A peer is asked so many times whether it is still there before it is given up.
+pub(crate) const PINGS: u32 = 3;
 
 /// What a viewer sends.
 #[derive(Deserialize)]
@@ -57,6 +53,8 @@ pub(crate) type End = (CloseCode, &'static str);
 struct Viewer {
     camera: Arc<Camera>,
     socket: WebSocket,
+    /// From which nothing comes, or which takes nothing, for so long: it is gone.
+    timeout: Duration,
     window: Window,
     messages: Rate,
     last: Option<u64>,
@@ -69,10 +67,11 @@ pub(crate) async fn run(
     scaler: Scaler,
     size: Option<Size>,
     wire: Arc<Wire>,
+    timeout: Duration,
 ) {
     let _watching = camera.counts.websocket.watched();
     let (window, messages) = (Window::default(), Rate::default());
-    let mut viewer = Viewer { camera, socket, window, messages, last: None };
+    let mut viewer = Viewer { camera, socket, timeout, window, messages, last: None };
     let why = viewer.talk(&scaler, size, &wire).await.err();
     if let Some((code, _)) = why {
         let metrics = &viewer.camera.counts.dropped;
@@ -109,7 +108,7 @@ impl Viewer {
     async fn talk(&mut self, scaler: &Scaler, size: Option<Size>, wire: &Wire) -> Result<(), End> {
         let (mut frames, mut states) = (self.camera.frames(), self.camera.states());
         frames.mark_changed();
-        let mut ping = tokio::time::interval(PING);
+        let mut ping = tokio::time::interval(self.timeout / PINGS);
         // Its first tick would be now.
         ping.reset();
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -142,7 +141,7 @@ impl Viewer {
                     if wire.received() != received {
                         (heard, received) = (now, wire.received());
                     }
-                    if now.since(heard) >= SILENT {
+                    if now.since(heard) >= self.timeout {
                         return Err((STALLED_CODE, "no answer"));
                     }
                     self.send(Message::ping("")).await?;
@@ -172,7 +171,7 @@ impl Viewer {
     }
 
     async fn send(&mut self, message: Message) -> Result<(), End> {
-        match tokio::time::timeout(STALLED, self.socket.send(message)).await {
+        match tokio::time::timeout(self.timeout, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
             // It is gone; reading finds that out.
             Ok(Err(_)) => Ok(()),

@@ -173,3 +173,21 @@ fn wrong_requests_say_why() {
         assert_eq!(relay.request(method, path).status(), status, "{method} {path}");
     }
 }
+
+#[test]
+fn a_viewer_that_takes_nothing_is_disconnected() {
+    let relay = Relay::with("relay.max_upload_rate = 10000\nrelay.peer_timeout = \"300ms\"");
+    relay.upload(&padded(0, 4_000_000));
+    let mut stalled = relay.connect();
+    stalled.write_all(b"GET /live.mjpeg HTTP/1.1\r\nHost: relay\r\n\r\n").unwrap();
+    // Its own buffer was full, so it is the connection that notices.
+    let metric = "stillwatch_viewers_dropped_total{kind=\"connection\",reason=\"stalled\"}";
+    let mut n = 0;
+    becomes_true("its end", SOON, || {
+        n += 1;
+        relay.upload(&padded(n, 4_000_000));
+        relay.metric(metric) > 0.5
+    });
+    relay.becomes("default", "/viewers/mjpeg", &0.into());
+    assert!(n < 500);
+}

@@ -285,3 +285,28 @@ fn a_relay_that_stops_says_goodbye() {
     assert_eq!(relay.program.ended().code(), Some(0));
     assert_eq!(relay.count_lines("cut off"), 0);
 }
+
+#[test]
+fn a_peer_that_is_only_half_there_is_given_up() {
+    let relay = Relay::with("relay.peer_timeout = \"300ms\"");
+    relay.upload(PHOTO);
+    // Neither answers pings, as one whose network is gone.
+    let viewer = watch(&relay, "/live.ws");
+    let agent = camera(&relay, "/upload.ws");
+    relay.becomes("default", "/viewers/websocket", &0.into());
+    let metric = "stillwatch_viewers_dropped_total{kind=\"websocket\",reason=\"stalled\"}";
+    assert!((relay.metric(metric) - 1.0).abs() < 0.1);
+    becomes_true("no connection but ours", SOON, || relay.status()["connections"] == 1);
+    drop((viewer, agent));
+    // One that answers stays.
+    let mut alive = watch(&relay, "/live.ws");
+    let seq = frame(&mut alive).0.seq;
+    let mut pings = 0;
+    while pings < 6 {
+        pings += usize::from(matches!(alive.read().unwrap(), Message::Ping(_)));
+        alive.flush().unwrap();
+    }
+    relay.upload(&jpeg(1));
+    ready(&mut alive, seq);
+    assert_eq!(frame(&mut alive).1, jpeg(1));
+}
