@@ -8,6 +8,7 @@ mod cli;
 mod config;
 mod encode;
 mod health;
+mod machine;
 mod sensor;
 mod status;
 mod supervise;

@@ -31,6 +31,8 @@ use crate::scale::Scaler;
 use crate::serve::{self, BindError, Connections, Server};
 use crate::store::{Milestones, Restore, Store, StoreConfig};
 use crate::supervise::{self, Supervisor};
+use crate::view::owner::Owner;
+use crate::view::page::Pages;
 use crate::watch;
 
 /// A disk that takes longer than this to read the last frames from is not waited for.
@@ -70,7 +72,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let board = Board::new(config.freshness, config.max_cameras, Arc::clone(&metrics));
     let board = Arc::new(board);
     for (id, camera) in &config.cameras {
-        board.configure(id.clone(), camera.freshness);
+        board.configure(id.clone(), camera.freshness, camera.title.clone());
     }
     let (store, Milestones { loaded, ended: mut store_ended }) = Store::start(StoreConfig {
         folder: config.data_dir.clone(),
@@ -141,6 +143,9 @@ fn start(config: &Config, listener: TcpListener, parts: Parts) -> Tasks {
         scaler,
         metrics,
         export: exporting.clone(),
+        pages: Pages::new(&config.pages, &config.connections.proxies),
+        owner: Owner::new(config.owner_password.as_ref()),
+        origins: config.pages.origins.clone(),
         connections: connections.clone(),
         peer_timeout: config.uploads.peer_timeout,
         started: clock::mono(),

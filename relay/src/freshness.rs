@@ -163,15 +163,25 @@ impl Signs {
     }
 
     /// How long a new frame may take.
-    fn patience(&self, limits: &Limits) -> Duration {
+    pub(crate) fn patience(&self, limits: &Limits) -> Duration {
+        let gap = self.gap().unwrap_or_default();
+        limits.stale_after.max(gap * INTERVALS)
+    }
+
+    /// The time between two frames, as it was lately; `None` as long as there is no rhythm.
+    pub(crate) fn gap(&self) -> Option<Duration> {
         let mut gaps = self.gaps.clone();
         if gaps.len() < GAPS_NEEDED {
-            return limits.stale_after;
+            return None;
         }
         gaps.sort_unstable();
         // The lower one of the two in the middle: doubt speaks for the shorter patience.
-        let median = gaps.get((gaps.len() - 1) / 2).copied().unwrap_or_default();
-        limits.stale_after.max(median * INTERVALS)
+        gaps.get((gaps.len() - 1) / 2).copied()
+    }
+
+    /// For how long every frame had the same content; `None` if it may, or there is no frame.
+    pub(crate) fn unchanged(&self, now: Mono) -> Option<Duration> {
+        self.same.map(|same| now.since(same.first))
     }
 
     fn repeats(&self, limits: &Limits) -> bool {

@@ -12,6 +12,8 @@ mod export;
 mod freshness;
 mod ingest;
 mod metrics;
+mod origins;
+mod password;
 mod rate;
 mod respond;
 mod routes;

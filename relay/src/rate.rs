@@ -17,13 +17,22 @@ pub(crate) struct Rate {
 impl Rate {
     /// Takes the place of one, if there is one.
     pub(crate) fn take(&mut self, now: Mono, max_per_second: u32) -> bool {
+        let full_at = self.full_after_one(now, max_per_second);
+        if full_at.is_some() {
+            self.full_at = full_at;
+        }
+        full_at.is_some()
+    }
+
+    /// Whether there is a place for one.
+    pub(crate) fn is_free(&self, now: Mono, max_per_second: u32) -> bool {
+        self.full_after_one(now, max_per_second).is_some()
+    }
+
+    fn full_after_one(&self, now: Mono, max_per_second: u32) -> Option<Mono> {
         let each = Duration::from_secs(1) / max_per_second.max(1);
         let full_at = self.full_at.filter(|at| *at > now).unwrap_or(now).after(each);
-        let free = full_at.since(now).as_secs_f64() <= BURST;
-        if free {
-            self.full_at = Some(full_at);
-        }
-        free
+        (full_at.since(now).as_secs_f64() <= BURST).then_some(full_at)
     }
 }
 

@@ -1,9 +1,14 @@
 //! Answers: the only place that gives a refusal its HTTP status, and what answers have in common.
 
+use std::io::Write;
+
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER,
-    WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
+    HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, StatusCode};
 use serde::Serialize;
@@ -29,6 +34,70 @@ pub(crate) fn answer(status: StatusCode, content_type: &'static str, body: Bytes
     }
     // What is no picture is true at this moment only.
     set(&mut response, CACHE_CONTROL, "no-store");
+    response
+}
+
+/// A text as it is and as browsers take it: `gzip` is `None` where that is no smaller.
+#[derive(Debug)]
+pub(crate) struct Body {
+    pub plain: Bytes,
+    pub gzip: Option<Bytes>,
+}
+
+impl Body {
+    pub(crate) fn new(plain: Bytes) -> Body {
+        Body { gzip: gzip(&plain), plain }
+    }
+
+    /// An answer with it, in the form that the request accepts.
+    pub(crate) fn answer(&self, content_type: &'static str, request: &HeaderMap) -> Response {
+        let packed = self.gzip.as_ref().filter(|_| accepts_gzip(request));
+        let mut response =
+            answer(StatusCode::OK, content_type, packed.unwrap_or(&self.plain).clone());
+        if packed.is_some() {
+            set(&mut response, CONTENT_ENCODING, "gzip");
+        }
+        if self.gzip.is_some() {
+            set(&mut response, VARY, "Accept-Encoding");
+        }
+        set(&mut response, X_CONTENT_TYPE_OPTIONS, "nosniff");
+        response
+    }
+}
+
+/// `None` if it gets no smaller.
+pub(crate) fn gzip(content: &[u8]) -> Option<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content).ok()?;
+    let packed = encoder.finish().ok()?;
+    (packed.len() < content.len()).then(|| Bytes::from(packed))
+}
+
+/// RFC 9110, 12.5.3.
+fn accepts_gzip(request: &HeaderMap) -> bool {
+    let lists = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|coding| {
+        let (name, quality) = coding.split_once(";q=").unwrap_or((coding, "1"));
+        name.trim() == "gzip" && quality.trim().parse::<f32>().is_ok_and(|q| q > 0.0)
+    })
+}
+
+/// RFC 9110, 13.1.2: whether the request names this entity tag among those it knows, compared
+/// weakly.
+pub(crate) fn is_known(request: &HeaderMap, etag: &HeaderValue) -> bool {
+    let Ok(etag) = etag.to_str() else { return false };
+    let lists = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    // A comma inside another tag's quotes makes two halves of it, and none is ours.
+    lists
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+/// 304.
+pub(crate) fn not_modified() -> Response {
+    let mut response = empty(StatusCode::NOT_MODIFIED);
+    response.headers_mut().remove(CONTENT_LENGTH);
     response
 }
 
@@ -85,6 +154,13 @@ pub(crate) fn method_not_allowed(allow: &'static str) -> Response {
     response
 }
 
+/// The owner's password is asked for.
+pub(crate) fn unauthorised(line_: &str) -> Response {
+    let mut response = line(StatusCode::UNAUTHORIZED, line_);
+    set(&mut response, WWW_AUTHENTICATE, "Basic realm=\"stillwatch owner\", charset=\"UTF-8\"");
+    response
+}
+
 /// As the tutorial's server does it: no word.
 pub(crate) fn acknowledged() -> Response {
     empty(StatusCode::OK)
@@ -113,4 +189,47 @@ pub(crate) fn refused(refusal: &Refusal) -> Response {
 
 fn set(response: &mut Response, name: HeaderName, value: &'static str) {
     response.headers_mut().insert(name, HeaderValue::from_static(value));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entity_tags_are_compared_weakly() {
+        let etag = HeaderValue::from_static("\"abc\"");
+        for (lists, known) in [
+            (&["\"abc\""] as &[&str], true),
+            (&["W/\"abc\""], true),
+            (&["\"x\", \"abc\""], true),
+            (&["\"x\"", "\"y,z\" ,W/\"abc\""], true),
+            (&["*"], true),
+            (&[], false),
+            (&["abc"], false),
+            (&["\"abcd\""], false),
+            (&["w/\"abc\""], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for list in lists {
+                headers.append(IF_NONE_MATCH, HeaderValue::from_static(list));
+            }
+            assert_eq!(is_known(&headers, &etag), known, "{lists:?}");
+        }
+    }
+
+    #[test]
+    fn who_gets_gzip() {
+        for (accept, gets) in [
+            ("gzip, deflate, br", true),
+            ("br;q=1.0, gzip;q=0.8", true),
+            ("gzip;q=0", false),
+            ("identity", false),
+            ("x-gzip", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(accept));
+            assert_eq!(accepts_gzip(&headers), gets, "{accept}");
+        }
+    }
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frame::CameraId;
+use frame::report::REPORT;
 use futures_util::Stream;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use ladder::Mono;
 use runtime::clock;
@@ -20,13 +21,16 @@ use crate::board::{Board, Camera, NoSize, Size};
 use crate::export::ExportStatus;
 use crate::ingest::{Ingest, Upload};
 use crate::metrics::Metrics;
+use crate::origins::Origins;
 use crate::respond::{self, LOOK, Response};
 use crate::scale::Scaler;
 use crate::serve::{Connections, Peer};
 use crate::status;
 use crate::store::{Persistence, Store};
 use crate::upgrade::Offer;
-use crate::view::path::{Target, parse};
+use crate::view::owner::{self, Owner};
+use crate::view::page::{Asked, Pages};
+use crate::view::path::{Page, Target, parse};
 use crate::view::{mjpeg, page, push, still};
 
 /// Methods of a camera itself.
@@ -41,6 +45,10 @@ pub(crate) struct Site {
     pub scaler: Scaler,
     pub metrics: Arc<Metrics>,
     pub export: Option<ExportStatus>,
+    pub pages: Pages,
+    pub owner: Owner,
+    /// Whose scripts may read pictures and states.
+    pub origins: Origins,
     pub connections: Connections,
     /// A viewer that takes or says nothing for so long is disconnected.
     pub peer_timeout: Duration,
@@ -97,8 +105,8 @@ impl Site {
             return respond::not_found("there is nothing at this path");
         };
         if request.method == Method::POST {
-            return match target {
-                Target::Camera(id) => {
+            return match target.uploads_to() {
+                Some(id) => {
                     let Request { headers, query, peer, .. } = &request;
                     let upload = Upload { camera: &id, headers, query, peer: peer.address.ip() };
                     match self.ingest.take(upload, body, || peer.body_was_read()).await {
@@ -106,33 +114,29 @@ impl Site {
                         Err(refusal) => respond::refused(&refusal),
                     }
                 }
-                Target::Still(..)
-                | Target::NoSize
-                | Target::Mjpeg(_)
-                | Target::Push(_)
-                | Target::UploadSocket(_)
-                | Target::TestPage(_)
-                | Target::CameraHealth(_)
-                | Target::Health
-                | Target::Status
-                | Target::Metrics => respond::method_not_allowed(LOOK),
+                None => respond::method_not_allowed(LOOK),
             };
         }
+        if request.method == Method::OPTIONS && target.is_shared() {
+            let mut response = respond::empty(StatusCode::NO_CONTENT);
+            self.origins.preflight(&request.headers, response.headers_mut());
+            return response;
+        }
         if !request.looks() {
-            let upload = matches!(target, Target::Camera(_));
+            let upload = target.uploads_to().is_some();
             return respond::method_not_allowed(if upload { LOOK_AND_UPLOAD } else { LOOK });
         }
-        self.look(target, path.as_str(), request).await
+        let (shared, headers) = (target.is_shared(), request.headers.clone());
+        let mut response = self.look(target, path.as_str(), request).await;
+        if shared {
+            self.origins.share(&headers, response.headers_mut());
+        }
+        response
     }
 
     async fn look(&self, target: Target, path: &str, request: Request) -> Response {
         let now = clock::mono();
         match target {
-            Target::Camera(id) => self.with(&id, |_| {
-                // Relative to the path, which may or may not end with a slash.
-                let to = if path.ends_with('/') { "test" } else { &format!("{id}/test") };
-                respond::redirect(to)
-            }),
             Target::Still(id, size) => match self.board.find(&id) {
                 Some(camera) => {
                     let asked = (request.query.as_str(), &request.headers);
@@ -160,15 +164,48 @@ impl Site {
                 })
             }),
             Target::UploadSocket(id) => self.upload_socket(&id, request),
-            Target::TestPage(id) => self.with(&id, |_| page::test()),
             Target::CameraHealth(id) => self.with(&id, |c| status::camera_health(c, now)),
             Target::Health => status::health(&self.store),
             Target::Status => status::status(self, now),
+            Target::Page(page) => self.page(page, path, &request, now),
             Target::Metrics => {
                 let keeps = self.store.persistence() == Persistence::Works;
                 let open = self.connections.open();
                 respond::metrics(self.metrics.text(&self.board, now, open, keeps))
             }
+        }
+    }
+
+    /// What people look at.
+    fn page(&self, page: Page, path: &str, request: &Request, now: Mono) -> Response {
+        let Request { headers, query, peer, .. } = request;
+        let asked = Asked { path, headers, query, peer, now };
+        match page {
+            Page::Home => self.pages.home(&self.board, asked),
+            Page::Camera(id) => self.with(&id, |camera| {
+                if path.ends_with('/') {
+                    return self.pages.camera(camera, &self.board, asked);
+                }
+                // Its page's links are relative to it.
+                let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+                respond::redirect(&format!("{id}/{query}"))
+            }),
+            Page::Embed(id) => self.with(&id, |c| self.pages.embed(c, &self.board, asked)),
+            Page::Asset => {
+                let file = path.strip_prefix('/').unwrap_or_default();
+                self.pages.asset(file, query, headers)
+            }
+            Page::Favicon => self.pages.favicon(query, headers),
+            Page::Manifest => self.pages.manifest(headers),
+            Page::Owner => match self.owner.admit(headers, now) {
+                Ok(()) => self.pages.owner(headers),
+                Err(refused) => *refused,
+            },
+            Page::OwnerData => match self.owner.admit(headers, now) {
+                Ok(()) => owner::data(self, now),
+                Err(refused) => *refused,
+            },
+            Page::Test(id) => self.with(&id, |_| page::test()),
         }
     }
 
@@ -203,7 +240,11 @@ impl Site {
         match self.ingest.admit_socket(upload, &peer.wire) {
             Ok(session) => {
                 let max = self.ingest.max_message();
-                offer.accept(max, move |socket| session.run(socket))
+                let mut response = offer.accept(max, move |socket| session.run(socket));
+                // Agents of earlier versions send none, and other relays take none.
+                let wanted = (HeaderName::from_static(REPORT), HeaderValue::from_static("wanted"));
+                response.headers_mut().extend([wanted]);
+                response
             }
             Err(refusal) => respond::refused(&refusal),
         }

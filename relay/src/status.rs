@@ -1,6 +1,7 @@
 //! What machines are told: `/healthz`, a camera's health, `/status.json`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use http::StatusCode;
 use ladder::Mono;
@@ -42,7 +43,7 @@ struct CameraHealth {
 }
 
 #[derive(Serialize)]
-struct Status {
+pub(crate) struct Status {
     version: &'static str,
     /// For whoever reads it from a file.
     written_at: String,
@@ -61,6 +62,8 @@ struct Status {
 struct CameraStatus {
     #[serde(flatten)]
     health: CameraHealth,
+    /// As they came lately.
+    fps: Option<f64>,
     seq: Option<u64>,
     captured_at: Option<String>,
     time_source: Option<&'static str>,
@@ -93,16 +96,17 @@ pub(crate) fn camera_health(camera: &Camera, now: Mono) -> Response {
 
 /// `/status.json`.
 pub(crate) fn status(site: &Site, now: Mono) -> Response {
-    respond::json(StatusCode::OK, &all(site, now))
+    respond::json(StatusCode::OK, &all(site, &site.board.all(), now))
 }
 
 /// The same as text, for a file.
 pub(crate) fn text(site: &Site, now: Mono) -> Vec<u8> {
     // Our own structure always serialises.
-    serde_json::to_vec(&all(site, now)).unwrap_or_default()
+    serde_json::to_vec(&all(site, &site.board.all(), now)).unwrap_or_default()
 }
 
-fn all(site: &Site, now: Mono) -> Status {
+/// Everything there is to know of the relay and these cameras.
+pub(crate) fn all(site: &Site, cameras: &[Arc<Camera>], now: Mono) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION"),
         written_at: frame::wire::format_time(runtime::clock::wall_us(), 3),
@@ -110,7 +114,7 @@ fn all(site: &Site, now: Mono) -> Status {
         keeping: keeping(&site.store),
         exporting: exporting(site.export.as_ref()),
         connections: site.connections.open(),
-        cameras: site.board.all().iter().map(|camera| camera_status(camera, now)).collect(),
+        cameras: cameras.iter().map(|camera| camera_status(camera, now)).collect(),
         refused: site.ingest.strangers.all(),
     }
 }
@@ -150,6 +154,7 @@ fn camera_status(camera: &Camera, now: Mono) -> CameraStatus {
     let CameraMetrics { accepted, older, .. } = &camera.counts;
     CameraStatus {
         health: health_of(camera, now),
+        fps: camera.fps(),
         seq: held.map(|held| held.frame.seq),
         captured_at: held.map(|held| held.captured_at()),
         time_source: held.map(|held| held.source.word()),

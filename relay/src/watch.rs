@@ -63,6 +63,7 @@ fn compare(seen: &mut BTreeMap<CameraId, Seen>, camera: &Camera, now: Mono) {
     let before = seen.entry(camera.id.clone()).or_insert_with(new);
     let after = look(camera, now);
     camera.announce(after.state);
+    camera.record(now);
     if before.state != after.state {
         say(camera, before, &after);
         *before = after;

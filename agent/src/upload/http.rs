@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use frame::report::{REPORT, Report};
 use frame::{Frame, wire};
 use reqwest::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, redirect};
@@ -68,7 +69,7 @@ impl Http {
     }
 
     /// Sends one frame and waits for its acknowledgement, both within the time-out.
-    pub(super) async fn send(&self, frame: &Frame) -> Result<(), Failure> {
+    pub(super) async fn send(&self, frame: &Frame, report: Option<&Report>) -> Result<(), Failure> {
         let exchange = async {
             let request = self
                 .client
@@ -78,6 +79,10 @@ impl Http {
                 .header(wire::SEQ, frame.seq);
             let request = match wire::Flags::from(frame).to_header() {
                 Some(flags) => request.header(wire::FLAGS, flags),
+                None => request,
+            };
+            let request = match report {
+                Some(report) => request.header(REPORT, report.to_json()),
                 None => request,
             };
             let mut response = request.body(frame.picture.bytes().clone()).send().await?;

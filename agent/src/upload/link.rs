@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use frame::Frame;
+use frame::report::Report;
+use ladder::Mono;
 use runtime::clock;
 use runtime::settings::duration_text;
 
@@ -11,9 +13,13 @@ use super::outcome::Failure;
 use super::transport::{Transport, Way};
 use super::websocket::{NotOpened, Socket};
 use crate::config::UploadConfig;
+use crate::machine;
 
 /// A relay without WebSockets will not have one in a moment: no hurry.
 const NO_SOCKET_HOLD: Duration = Duration::from_secs(5);
+
+/// How often the relay is told of the machine.
+const REPORT_EVERY: Duration = Duration::from_secs(30);
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -23,33 +29,50 @@ pub(super) struct Link {
     transport: Transport,
     timeout: Duration,
     said: Option<Way>,
+    reported: Option<Mono>,
 }
 
 impl Link {
     pub(super) fn new(http: Http, config: &UploadConfig) -> Link {
         let (transport, timeout) = (Transport::new(config.transport), config.timeout);
-        Link { http, socket: None, transport, timeout, said: None }
+        Link { http, socket: None, transport, timeout, said: None, reported: None }
     }
 
     /// Sends one frame and waits for its acknowledgement, both within the time-out.
     pub(super) async fn send(&mut self, frame: &Frame) -> Result<(), Failure> {
+        let report = if self.report_is_due() { machine::report().await } else { None };
         if self.transport.way(clock::mono()) == Way::Socket {
-            match self.send_by_socket(frame).await {
+            match self.send_by_socket(frame, report.as_ref()).await {
                 Ok(()) => return Ok(()),
                 Err(Some(failure)) => return Err(failure),
                 // By POST, then.
                 Err(None) => {}
             }
         }
-        let sent = self.http.send(frame).await;
+        let sent = self.http.send(frame, report.as_ref()).await;
         if sent.is_ok() {
+            self.told(report.as_ref());
             self.say(Way::Post);
         }
         sent
     }
 
+    fn report_is_due(&self) -> bool {
+        self.reported.is_none_or(|last| clock::mono().since(last) >= REPORT_EVERY)
+    }
+
+    fn told(&mut self, report: Option<&Report>) {
+        if report.is_some() {
+            self.reported = Some(clock::mono());
+        }
+    }
+
     /// `Err(None)`: it has to go by POST.
-    async fn send_by_socket(&mut self, frame: &Frame) -> Result<(), Option<Failure>> {
+    async fn send_by_socket(
+        &mut self,
+        frame: &Frame,
+        report: Option<&Report>,
+    ) -> Result<(), Option<Failure>> {
         // Taken out: if this is cut off in the middle, the connection is of no more use.
         let mut socket = match self.socket.take() {
             Some(socket) => socket,
@@ -60,9 +83,10 @@ impl Link {
                 Err(_) => return Err(Some(Failure::late(self.timeout))),
             },
         };
-        let outcome = match tokio::time::timeout(self.timeout, socket.send(frame)).await {
+        let outcome = match tokio::time::timeout(self.timeout, socket.send(frame, report)).await {
             Ok(Ok(answer)) => {
                 self.transport.answered();
+                self.told(report);
                 self.say(Way::Socket);
                 self.socket = Some(socket);
                 return answer.map_err(Some);

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use frame::Frame;
+use frame::report::{REPORT, Report};
 use frame::wire::{Flags, Head, SUBPROTOCOL};
 use futures_util::{SinkExt, StreamExt};
 use headers::{HeaderMapExt, SecWebsocketAccept, SecWebsocketKey};
@@ -31,6 +32,8 @@ pub(super) struct Socket {
     stream: WebSocketStream<Upgraded>,
     /// The relay answered a frame on it.
     pub answered: bool,
+    /// It asked for reports; one that knows none would end the connection.
+    takes_reports: bool,
 }
 
 /// Why there is no WebSocket.
@@ -69,20 +72,29 @@ impl Socket {
         let failed = |error| NotOpened::Failed(Failure { cause: explained(&error), hold: None });
         let response = request.send().await.map_err(failed)?;
         check(&response, key.into())?;
+        let takes_reports = response.headers().contains_key(REPORT);
         let upgraded = response.upgrade().await.map_err(failed)?;
         let limits = Limits::default().max_payload_len(Some(MAX_ANSWER));
         let config = Config::default().frame_size(usize::MAX);
         let stream = ClientBuilder::new().limits(limits).config(config).take_over(upgraded);
-        Ok(Socket { stream, answered: false })
+        Ok(Socket { stream, answered: false, takes_reports })
     }
 
-    /// Sends a frame and waits for its answer. The deadline is the caller's; after an `Err` of the
+    /// Sends a frame, and a report if there is one, and waits for the frame's answer. The deadline is the caller's; after an `Err` of the
     /// outer kind the connection is of no more use.
-    pub(super) async fn send(&mut self, frame: &Frame) -> Result<Result<(), Failure>, Failure> {
+    pub(super) async fn send(
+        &mut self,
+        frame: &Frame,
+        report: Option<&Report>,
+    ) -> Result<Result<(), Failure>, Failure> {
         let head =
             Head { captured_us: frame.captured.unix_us, seq: frame.seq, flags: Flags::from(frame) };
         let message = Message::binary(head.message(frame.picture.bytes()));
         self.stream.send(message).await.map_err(|error| broken(&error.to_string()))?;
+        if let Some(report) = report.filter(|_| self.takes_reports) {
+            let message = Message::text(format!("{{\"report\":{}}}", report.to_json()));
+            self.stream.send(message).await.map_err(|error| broken(&error.to_string()))?;
+        }
         loop {
             let message = match self.stream.next().await {
                 Some(Ok(message)) => message,

@@ -2,6 +2,7 @@
 //!
 //! * [`jpeg`]: is this a complete JPEG, how large is the picture, where does it end?
 //! * [`split`]: cut a byte stream (`rpicam-vid`'s pipe) into JPEGs.
+//! * [`report`]: what an agent tells of its machine.
 //! * [`wire`]: header names, flags and the binary header of `stillwatch.v1`.
 //! * [`Picture`] and [`Frame`]: a validated JPEG, and the same with its identity.
 //!
@@ -15,6 +16,7 @@ mod capture;
 mod huffman;
 pub mod jpeg;
 mod picture;
+pub mod report;
 pub mod split;
 pub mod wire;
 

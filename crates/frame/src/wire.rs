@@ -16,6 +16,8 @@ pub const FLAGS: &str = "frame-flags";
 pub const AGE_MS: &str = "frame-age-ms";
 /// `live`, `stale`, `frozen`, `offline` or `empty`.
 pub const STATE: &str = "frame-state";
+/// While the camera is frozen: for how many ms every frame had the same content.
+pub const UNCHANGED_MS: &str = "frame-unchanged-ms";
 /// `captured` if [`CAPTURED_AT`] is the camera's own time, `arrived` if the camera's clock could
 /// not be trusted and it is the time of arrival.
 pub const TIME_SOURCE: &str = "frame-time-source";

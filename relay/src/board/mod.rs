@@ -6,12 +6,15 @@
 
 mod counts;
 mod held;
+mod history;
 mod rendition;
 mod sizes;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
+use frame::report::Report;
 use frame::{CameraId, Picture};
 use ladder::Mono;
 use tokio::sync::watch;
@@ -19,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use counts::Refused;
 pub(crate) use held::{Held, Kept};
+pub(crate) use history::STEP as HISTORY_STEP;
 pub(crate) use rendition::{BOUNDARY, OPEN_HEAD, Rendition};
 pub(crate) use sizes::{Cell, NoSize, NotScaled, Size};
 
@@ -26,6 +30,7 @@ use crate::freshness::{Limits, Signs, State};
 use crate::ingest::admit::{Claim, Stamp, TimeSource, admit};
 use crate::metrics::{CameraMetrics, Metrics};
 use crate::rate::Rate;
+use history::History;
 use sizes::Leases;
 
 /// Both clocks at one moment.
@@ -72,10 +77,11 @@ impl Board {
         }
     }
 
-    /// Adds a camera with limits of its own, before anything is served.
-    pub(crate) fn configure(&self, id: CameraId, limits: Limits) {
+    /// Adds a camera with limits and a title of its own, before anything is served.
+    pub(crate) fn configure(&self, id: CameraId, limits: Limits, title: Option<String>) {
         let mut cameras = self.cameras.write().unwrap_or_else(PoisonError::into_inner);
-        cameras.insert(id.clone(), Arc::new(self.camera(id, limits)));
+        let camera = Camera { title, ..self.camera(id.clone(), limits) };
+        cameras.insert(id, Arc::new(camera));
     }
 
     fn camera(&self, id: CameraId, limits: Limits) -> Camera {
@@ -84,6 +90,7 @@ impl Board {
         let (announced, _) = watch::channel(State::Empty);
         Camera {
             id,
+            title: None,
             counts: metrics,
             limits,
             newest,
@@ -91,6 +98,8 @@ impl Board {
             signs: Mutex::default(),
             leases: Mutex::default(),
             rate: Mutex::default(),
+            history: Mutex::default(),
+            report: Mutex::default(),
             closing: self.closing.clone(),
         }
     }
@@ -139,6 +148,8 @@ impl Board {
 #[derive(Debug)]
 pub(crate) struct Camera {
     pub id: CameraId,
+    /// What people call it, if the configuration says.
+    pub title: Option<String>,
     pub counts: CameraMetrics,
     limits: Limits,
     newest: watch::Sender<Option<Arc<Held>>>,
@@ -148,6 +159,8 @@ pub(crate) struct Camera {
     signs: Mutex<Signs>,
     leases: Mutex<Leases>,
     rate: Mutex<Rate>,
+    history: Mutex<History>,
+    report: Mutex<Option<(Arc<Report>, Mono)>>,
     closing: CancellationToken,
 }
 
@@ -216,6 +229,45 @@ impl Camera {
             return Err(NotScaled::TooManySizes);
         }
         Ok(held.scaled.cell(size))
+    }
+
+    /// For how long every frame had the same content; `None` if it may, or there is no frame.
+    pub(crate) fn unchanged(&self, now: Mono) -> Option<Duration> {
+        self.signs().unchanged(now)
+    }
+
+    /// How long a new frame may take before the camera is stale.
+    pub(crate) fn patience(&self) -> Duration {
+        self.signs().patience(&self.limits)
+    }
+
+    /// Frames a second, as they came lately; `None` before the second.
+    pub(crate) fn fps(&self) -> Option<f64> {
+        let gap = self.signs().gap()?.as_secs_f64();
+        (gap > 0.0).then(|| 1.0 / gap)
+    }
+
+    /// Remembers how old the picture is now.
+    pub(crate) fn record(&self, now: Mono) {
+        let age = self.newest().map(|held| held.age(now));
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).record(now, age);
+    }
+
+    /// The picture's greatest age in each [`HISTORY_STEP`] of the last hour, oldest first; `None`
+    /// where there was none.
+    pub(crate) fn ages(&self, now: Mono) -> Vec<Option<Duration>> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).ages(now)
+    }
+
+    /// The agent told of its machine.
+    pub(crate) fn reported(&self, report: Report, now: Mono) {
+        let mut last = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some((Arc::new(report), now));
+    }
+
+    /// What the agent told last, and when.
+    pub(crate) fn report(&self) -> Option<(Arc<Report>, Mono)> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// An authorised upload began.

@@ -89,6 +89,30 @@ pub(crate) const KEYS: &[Key] = &[
         help: "A viewer that takes nothing for this long is disconnected; so is a WebSocket from which nothing comes though it was pinged three times in it.",
     },
     Key {
+        name: "site.title",
+        kind: Kind::Text,
+        default: "\"Stillwatch\"",
+        help: "What the pages call the whole, and the camera `default`.",
+    },
+    Key {
+        name: "site.url",
+        kind: Kind::Text,
+        default: "",
+        help: "The address that viewers use, such as `https://cam.example.org/garden/`, for link previews and the lines to copy. If not given: what the browser asked for.",
+    },
+    Key {
+        name: "embed.origins",
+        kind: Kind::Text,
+        default: "\"none\"",
+        help: "Sites whose pages may show the viewer in a frame and read pictures by script, separated by spaces, such as `https://example.org`; `*` for all, `none` for this relay's own pages only. A plain `<img>` works anywhere.",
+    },
+    Key {
+        name: "owner.password_file",
+        kind: Kind::Text,
+        default: "",
+        help: "File with the password of the page `/status`, as `relay.password_file`; or the systemd credential `owner-password`. Without one the page is off.",
+    },
+    Key {
         name: "freshness.stale_after",
         kind: Kind::Duration(100, 86_400_000),
         default: "\"10s\"",
@@ -111,6 +135,12 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Duration(100, 86_400_000),
         default: "\"1m\"",
         help: "A camera that uploads nothing at all for this long is offline (not before it is stale).",
+    },
+    Key {
+        name: "cameras.*.title",
+        kind: Kind::Text,
+        default: "",
+        help: "What the pages call this camera; its id if not given.",
     },
     Key {
         name: "cameras.*.password_file",

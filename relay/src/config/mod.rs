@@ -18,10 +18,12 @@ use crate::cli;
 use crate::export::ExportConfig;
 use crate::freshness::Limits;
 use crate::ingest::Bounds;
-use crate::ingest::auth::MAX_PASSWORD;
+use crate::origins::Origins;
+use crate::password::MAX_PASSWORD;
 use crate::serve::ConnectionLimits;
+use crate::view::page::PagesConfig;
 use keys::KEYS;
-use raw::{RawCamera, RawConfig, RawRelay};
+use raw::{RawCamera, RawConfig, RawEmbed, RawOwner, RawRelay, RawSite};
 pub(crate) use report::Report;
 
 /// Read if it exists and no other is named.
@@ -33,12 +35,17 @@ const PASSWORD_VARIABLE: &str = "PASSWORD";
 /// The systemd credential with the password.
 const CREDENTIAL: &str = "password";
 
+/// The one with the password of the owner's page.
+const OWNER_CREDENTIAL: &str = "owner-password";
+
 /// Where root keeps frames without systemd.
 const SYSTEM_DATA_DIR: &str = "/var/lib/stillwatch-relay";
 
 /// What is special about one camera.
 #[derive(Debug, Clone)]
 pub(crate) struct CameraConfig {
+    /// What people call it.
+    pub title: Option<String>,
     pub freshness: Limits,
     /// Instead of the relay's.
     pub password: Option<Secret>,
@@ -60,6 +67,9 @@ pub(crate) struct Config {
     pub connections: ConnectionLimits,
     pub max_sizes: usize,
     pub export: Option<ExportConfig>,
+    pub pages: PagesConfig,
+    /// Of the page `/status`.
+    pub owner_password: Option<Secret>,
     pub uploads: Bounds,
     pub header_timeout: Duration,
     pub store_interval: Duration,
@@ -76,7 +86,8 @@ impl Config {
         let layers = Layers { keys: KEYS, file, variables, flags: flags.flags() };
         let loaded = settings::load::<RawConfig>(layers)?;
         let place = |key: &str| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
-        let RawConfig { relay, freshness, cameras, store, export } = &loaded.value;
+        let RawConfig { relay, site, embed, owner, freshness, cameras, store, export } =
+            &loaded.value;
         let listen = relay.listen.parse().map_err(|_| {
             ConfigError::Value(format!(
                 "{}relay.listen: \"{}\" is no address and port; write 0.0.0.0:5000, [::]:5000 or \
@@ -115,6 +126,8 @@ impl Config {
             },
             max_sizes: relay.max_sizes,
             export: export.checked(sizes),
+            pages: pages(site, embed, &place)?,
+            owner_password: find_owner_password(owner)?,
             uploads: Bounds {
                 max_uploads: relay.max_uploads,
                 max_frame_bytes: relay.max_frame_bytes,
@@ -136,7 +149,7 @@ fn read_cameras(
     defaults: Limits,
     file: Option<&Path>,
 ) -> Result<BTreeMap<CameraId, CameraConfig>, ConfigError> {
-    let default = CameraConfig { freshness: defaults, password: None };
+    let default = CameraConfig { title: None, freshness: defaults, password: None };
     let mut cameras = BTreeMap::from([(CameraId::default(), default)]);
     for (name, raw) in raw {
         let id: CameraId = name.parse().map_err(|error| {
@@ -144,10 +157,37 @@ fn read_cameras(
             ConfigError::Value(format!("{file}[cameras.\"{name}\"]: {error}"))
         })?;
         let password = raw.password_file.as_deref().map(read_password).transpose()?;
-        let camera = CameraConfig { freshness: raw.limits(defaults), password };
+        let title = raw.title.clone().filter(|title| !title.trim().is_empty());
+        let camera = CameraConfig { title, freshness: raw.limits(defaults), password };
         cameras.insert(id, camera);
     }
     Ok(cameras)
+}
+
+fn pages(
+    site: &RawSite,
+    embed: &RawEmbed,
+    place: &impl Fn(&str) -> String,
+) -> Result<PagesConfig, ConfigError> {
+    let origins = Origins::read(&embed.origins).map_err(|wrong| {
+        ConfigError::Value(format!("{}embed.origins: {wrong}", place("embed.origins")))
+    })?;
+    let url = site.url.as_deref().map(|url| site_url(url, place)).transpose()?;
+    Ok(PagesConfig { title: site.title.clone(), url, origins })
+}
+
+/// With a slash at its end, so that paths can be added.
+fn site_url(url: &str, place: &impl Fn(&str) -> String) -> Result<String, ConfigError> {
+    let parsed = url.parse::<http::Uri>().ok();
+    let whole = parsed
+        .filter(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some());
+    match whole.filter(|url| url.query().is_none()) {
+        Some(_) => Ok(format!("{}/", url.trim_end_matches('/'))),
+        None => Err(ConfigError::Value(format!(
+            "{}site.url: \"{url}\" is no address; write such as https://cam.example.org/",
+            place("site.url")
+        ))),
+    }
 }
 
 /// Words separated by spaces; `none` is an empty list.
@@ -205,6 +245,13 @@ fn find_password(
          with --password-file (key relay.password_file), or give the unit the systemd credential \
          \"{CREDENTIAL}\""
     )))
+}
+
+fn find_owner_password(owner: &RawOwner) -> Result<Option<Secret>, ConfigError> {
+    match &owner.password_file {
+        Some(path) => Ok(Some(read_password(path)?)),
+        None => Ok(Secret::credential(OWNER_CREDENTIAL)?),
+    }
 }
 
 fn default_data_dir() -> PathBuf {

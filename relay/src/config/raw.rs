@@ -15,6 +15,9 @@ use crate::freshness::Limits;
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawConfig {
     pub relay: RawRelay,
+    pub site: RawSite,
+    pub embed: RawEmbed,
+    pub owner: RawOwner,
     pub freshness: RawFreshness,
     pub cameras: BTreeMap<String, RawCamera>,
     pub store: RawStore,
@@ -66,6 +69,37 @@ impl Default for RawRelay {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(super) struct RawSite {
+    pub title: String,
+    pub url: Option<String>,
+}
+
+impl Default for RawSite {
+    fn default() -> Self {
+        RawSite { title: "Stillwatch".to_owned(), url: None }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawEmbed {
+    pub origins: String,
+}
+
+impl Default for RawEmbed {
+    fn default() -> Self {
+        RawEmbed { origins: "none".to_owned() }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawOwner {
+    pub password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct RawFreshness {
     #[serde(deserialize_with = "settings::duration")]
     pub stale_after: Duration,
@@ -97,6 +131,7 @@ impl RawFreshness {
 #[derive(Debug, Clone, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawCamera {
+    pub title: Option<String>,
     pub password_file: Option<PathBuf>,
     #[serde(deserialize_with = "settings::optional_duration")]
     pub stale_after: Option<Duration>,

@@ -51,6 +51,8 @@ fn every_key_of_the_table_can_be_read() {
             Kind::Flag => "true",
             Kind::Text | Kind::Choice(_) | Kind::Number(..) | Kind::Size => match key.name {
                 "relay.proxies" => "\"192.0.2.0/24 2001:db8::/32\"",
+                "site.url" => "\"https://cam.example.org/garden\"",
+                "embed.origins" => "\"https://example.org http://192.0.2.1:8080\"",
                 "export.sizes" => "\"800x600 1x1\"",
                 name if name.contains("password_file") => continue,
                 _ => "\"127.0.0.1:80\"",

@@ -6,34 +6,9 @@ use frame::CameraId;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use runtime::secret::Secret;
-use subtle::{Choice, ConstantTimeEq};
 
 use crate::board::Refused;
-
-/// Longest password, in bytes; `runtime::secret` reads none that is longer.
-pub(crate) const MAX_PASSWORD: usize = 1024;
-
-/// A password padded to one length: comparing takes equally long whatever was given, and how long
-/// the right one is does not show either.
-struct Padded {
-    bytes: [u8; MAX_PASSWORD],
-    length: u64,
-}
-
-impl Padded {
-    /// `None` if it is too long.
-    fn new(text: &str) -> Option<Padded> {
-        let mut bytes = [0; MAX_PASSWORD];
-        bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
-        Some(Padded { bytes, length: text.len() as u64 })
-    }
-
-    fn is(&self, given: &str) -> bool {
-        let Some(given) = Padded::new(given) else { return false };
-        let same: Choice = self.bytes.ct_eq(&given.bytes) & self.length.ct_eq(&given.length);
-        same.into()
-    }
-}
+use crate::password::Padded;
 
 /// All passwords: one for the relay, and of cameras that have their own.
 pub(crate) struct Passwords {
@@ -48,7 +23,7 @@ impl std::fmt::Debug for Passwords {
 }
 
 impl Passwords {
-    /// Secrets longer than [`MAX_PASSWORD`] are refused by `config.rs`; here they fit nobody.
+    /// Secrets longer than [`crate::password::MAX_PASSWORD`] are refused by `config.rs`; here they fit nobody.
     pub(crate) fn new<'a>(
         relay: Option<&Secret>,
         cameras: impl Iterator<Item = (&'a CameraId, &'a Secret)>,
@@ -132,15 +107,6 @@ mod tests {
             let found = check(camera, authorization, query);
             assert_eq!(found, expected, "{camera} {authorization:?} {query:?}");
         }
-    }
-
-    #[test]
-    fn lengths_at_the_limit() {
-        let longest = "a".repeat(MAX_PASSWORD);
-        let padded = Padded::new(&longest).unwrap();
-        assert!(padded.is(&longest) && !padded.is(&format!("{longest}a")) && !padded.is(""));
-        // Padding is no part of a password.
-        assert!(!Padded::new("a").unwrap().is("a\0"));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::time::Duration;
 use admit::Claim;
 use auth::Passwords;
 use bytes::Bytes;
+use frame::report::{REPORT, Report};
 use frame::wire::{self, Flags};
 use frame::{CameraId, Picture};
 use futures_util::Stream;
@@ -107,7 +108,11 @@ impl Ingest {
         let outcome = match self.read(upload, body).await {
             Ok(bytes) => {
                 fully_read();
-                self.show(upload.camera, described(upload.headers), bytes).map(|_| ())
+                let shown = self.show(upload.camera, described(upload.headers), bytes);
+                if let Some(report) = text(upload.headers, REPORT).and_then(Report::parse) {
+                    self.report(upload.camera, report);
+                }
+                shown.map(|_| ())
             }
             Err(why) => Err(self.refusal(why)),
         };
@@ -186,6 +191,13 @@ impl Ingest {
         }
         self.journal.accepted(&camera.id);
         Ok(camera)
+    }
+
+    /// What an agent says of its machine; of a camera that has no picture yet nobody asks.
+    fn report(&self, id: &CameraId, report: Report) {
+        if let Some(camera) = self.board.find(id) {
+            camera.reported(report, runtime::clock::mono());
+        }
     }
 
     fn refusal(&self, why: Refused) -> Refusal {

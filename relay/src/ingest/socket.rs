@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use frame::CameraId;
+use frame::report::Report;
 use frame::wire::Head;
 use futures_util::{SinkExt, StreamExt};
 use ladder::Mono;
 use runtime::clock;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::MissedTickBehavior;
 use tokio_websockets::{CloseCode, Message};
@@ -174,9 +176,12 @@ impl Session {
             if !messages.take(clock::mono(), max) {
                 return Err((CloseCode::POLICY_VIOLATION, "too many messages"));
             }
-            if message.is_text() {
-                self.count(Refused::NotFrame);
-                return Err((CloseCode::UNSUPPORTED_DATA, "frames are binary messages"));
+            if let Some(text) = message.as_text() {
+                let Some(report) = read_report(text) else {
+                    self.count(Refused::NotFrame);
+                    return Err((CloseCode::UNSUPPORTED_DATA, "neither a frame nor a report"));
+                };
+                self.ingest.report(&self.camera, report);
             }
             if message.is_binary() {
                 let answer = self.take(Bytes::from(message.into_payload()));
@@ -223,6 +228,17 @@ impl Session {
         let described = Described { claim, may_repeat: head.flags.may_repeat };
         self.ingest.show(&self.camera, described, jpeg).map(|_| ())
     }
+}
+
+/// What an agent says beside frames.
+#[derive(Deserialize)]
+struct Said {
+    report: Box<RawValue>,
+}
+
+fn read_report(text: &str) -> Option<Report> {
+    let said: Said = serde_json::from_str(text).ok()?;
+    Report::parse(said.report.get())
 }
 
 async fn send(socket: &mut WebSocket, message: Message) -> Result<(), End> {

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+};
 use runtime::clock;
 use tokio::sync::watch;
 use warp::Reply;
@@ -69,7 +71,7 @@ pub(crate) fn answer(
         wire: Arc::clone(wire),
         timeout,
         pace: Pace::default(),
-        blink: is_blink(headers),
+        blink: is_blink(headers) && !reads_parts(headers),
         begun: false,
         last: None,
         _watching: camera.counts.mjpeg.watched(),
@@ -93,6 +95,12 @@ fn dressed(mut response: Response) -> Response {
     let (name, no) = (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     headers.insert(name, no);
     response
+}
+
+/// A script that takes the stream apart says so, and wants every part's head.
+fn reads_parts(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accept.contains("multipart/x-mixed-replace")
 }
 
 /// Chromium and what is built on it; the header is the same in all of them.

@@ -1,6 +1,7 @@
 //! What viewers get. Everything here reads the board and changes nothing.
 
 pub(crate) mod mjpeg;
+pub(crate) mod owner;
 mod pace;
 pub(crate) mod page;
 pub(crate) mod path;

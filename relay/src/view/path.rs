@@ -7,8 +7,8 @@ use crate::board::Size;
 /// Something that can be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// `/` or `/cameras/{id}`: where its frames are uploaded to, and its page.
-    Camera(CameraId),
+    /// What people look at; two of them can be uploaded to.
+    Page(Page),
     /// `live.jpeg` of a camera, or `live800x600.jpeg`.
     Still(CameraId, Option<Size>),
     /// `live….jpeg` of a camera with something that is no size.
@@ -19,8 +19,6 @@ pub(crate) enum Target {
     Push(CameraId),
     /// `upload.ws` of a camera.
     UploadSocket(CameraId),
-    /// `test` of a camera: the tutorial's page.
-    TestPage(CameraId),
     /// `/cameras/{id}/healthz`.
     CameraHealth(CameraId),
     /// `/healthz`.
@@ -31,6 +29,51 @@ pub(crate) enum Target {
     Metrics,
 }
 
+/// What people look at, and what that is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// `/`: where camera `default` is uploaded to, and the first page.
+    Home,
+    /// `/cameras/{id}`: where its frames are uploaded to, and its page.
+    Camera(CameraId),
+    /// `test` of a camera: the tutorial's page.
+    Test(CameraId),
+    /// `embed` of a camera: the lines to copy.
+    Embed(CameraId),
+    /// `/status`: the owner's page.
+    Owner,
+    /// `/status/cameras.json`: what it shows.
+    OwnerData,
+    /// What pages are made of; the path without its first slash says what.
+    Asset,
+    /// `/favicon.ico`.
+    Favicon,
+    /// `/manifest.webmanifest`.
+    Manifest,
+}
+
+impl Target {
+    /// Which camera a POST to it is an upload for.
+    pub(crate) fn uploads_to(&self) -> Option<CameraId> {
+        if *self == Target::Page(Page::Home) {
+            return Some(CameraId::default());
+        }
+        if let Target::Page(Page::Camera(id)) = self { Some(id.clone()) } else { None }
+    }
+
+    /// Whether scripts of other sites may read it, as far as any may: what shows a camera.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(
+            self,
+            Target::Still(..)
+                | Target::NoSize
+                | Target::Mjpeg(_)
+                | Target::CameraHealth(_)
+                | Target::Status
+        )
+    }
+}
+
 /// Reads a path as it stands in the request; `None` if it names nothing. No name here needs
 /// percent-encoding, so an encoded one is no name.
 pub(crate) fn parse(path: &str) -> Option<Target> {
@@ -38,7 +81,14 @@ pub(crate) fn parse(path: &str) -> Option<Target> {
     match path {
         "healthz" => return Some(Target::Health),
         "status.json" => return Some(Target::Status),
+        "" => return Some(Target::Page(Page::Home)),
         "metrics" => return Some(Target::Metrics),
+        "status" => return Some(Target::Page(Page::Owner)),
+        "status/cameras.json" => return Some(Target::Page(Page::OwnerData)),
+        "favicon.ico" => return Some(Target::Page(Page::Favicon)),
+        "manifest.webmanifest" => return Some(Target::Page(Page::Manifest)),
+        "embed.js" => return Some(Target::Page(Page::Asset)),
+        asset if asset.starts_with("assets/") => return Some(Target::Page(Page::Asset)),
         _ => {}
     }
     let Some(below) = path.strip_prefix("cameras/") else {
@@ -55,12 +105,13 @@ pub(crate) fn parse(path: &str) -> Option<Target> {
 /// What each camera has; the default one has it at the root, as in the tutorial, too.
 fn of_camera(id: CameraId, name: &str) -> Option<Target> {
     match name {
-        "" => Some(Target::Camera(id)),
+        "" => Some(Target::Page(Page::Camera(id))),
         "live.jpeg" => Some(Target::Still(id, None)),
         "live.mjpeg" => Some(Target::Mjpeg(id)),
         "live.ws" => Some(Target::Push(id)),
         "upload.ws" => Some(Target::UploadSocket(id)),
-        "test" => Some(Target::TestPage(id)),
+        "test" => Some(Target::Page(Page::Test(id))),
+        "embed" => Some(Target::Page(Page::Embed(id))),
         _ => {
             let size = name.strip_prefix("live")?.strip_suffix(".jpeg")?;
             Some(size.parse().map_or(Target::NoSize, |size| Target::Still(id, Some(size))))
@@ -79,16 +130,25 @@ mod tests {
         let default = CameraId::default;
         let garden = || "garden".parse::<CameraId>().unwrap();
         for (path, target) in [
-            ("/", Some(Target::Camera(default()))),
+            ("/", Some(Target::Page(Page::Home))),
+            ("/embed", Some(Target::Page(Page::Embed(default())))),
+            ("/cameras/garden/embed", Some(Target::Page(Page::Embed(garden())))),
+            ("/embed.js", Some(Target::Page(Page::Asset))),
+            ("/assets/viewer.js", Some(Target::Page(Page::Asset))),
+            ("/cameras/garden/assets/viewer.js", None),
+            ("/status", Some(Target::Page(Page::Owner))),
+            ("/status/cameras.json", Some(Target::Page(Page::OwnerData))),
+            ("/manifest.webmanifest", Some(Target::Page(Page::Manifest))),
+            ("/favicon.ico", Some(Target::Page(Page::Favicon))),
             ("/live.jpeg", Some(Target::Still(default(), None))),
-            ("/test", Some(Target::TestPage(default()))),
+            ("/test", Some(Target::Page(Page::Test(default())))),
             ("/healthz", Some(Target::Health)),
             ("/status.json", Some(Target::Status)),
-            ("/cameras/default", Some(Target::Camera(default()))),
-            ("/cameras/garden", Some(Target::Camera(garden()))),
-            ("/cameras/garden/", Some(Target::Camera(garden()))),
+            ("/cameras/default", Some(Target::Page(Page::Camera(default())))),
+            ("/cameras/garden", Some(Target::Page(Page::Camera(garden())))),
+            ("/cameras/garden/", Some(Target::Page(Page::Camera(garden())))),
             ("/cameras/garden/live.jpeg", Some(Target::Still(garden(), None))),
-            ("/cameras/garden/test", Some(Target::TestPage(garden()))),
+            ("/cameras/garden/test", Some(Target::Page(Page::Test(garden())))),
             ("/cameras/garden/healthz", Some(Target::CameraHealth(garden()))),
             ("", None),
             ("*", None),
@@ -103,7 +163,6 @@ mod tests {
             ("/live%2Ejpeg", None),
             ("/LIVE.JPEG", None),
             ("/live.jpeg/", None),
-            ("/favicon.ico", None),
             ("/live800x600.jpeg", Some(Target::Still(default(), Some("800x600".parse().unwrap())))),
             (
                 "/cameras/garden/live1x1.jpeg",

@@ -39,6 +39,9 @@ struct Said {
 struct Told {
     state: &'static str,
     age_ms: Option<u64>,
+    /// While it is frozen: for how long every frame had the same content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unchanged_ms: Option<u64>,
 }
 
 /// For a viewer that takes or says nothing: it may come again (RFC 6455 has no better code).
@@ -165,7 +168,9 @@ impl Viewer {
         let now = clock::mono();
         let state: State = self.camera.state(now);
         let age_ms = self.camera.newest().map(|held| millis(held.age(now)));
-        let told = Told { state: state.word(), age_ms };
+        let frozen = state == State::Frozen;
+        let unchanged_ms = frozen.then(|| self.camera.unchanged(now)).flatten().map(millis);
+        let told = Told { state: state.word(), age_ms, unchanged_ms };
         // Our own structure always serialises.
         self.send(Message::text(serde_json::to_string(&told).unwrap_or_default())).await
     }

@@ -8,15 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use frame::wire;
 use http::StatusCode;
-use http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
-};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue};
 use ladder::Mono;
 
 use crate::board::{Camera, NotScaled, Rendition, Size};
 use crate::freshness::State;
 use crate::respond::{self, Response};
 use crate::scale::Scaler;
+use crate::status::millis;
 
 /// Shown before the first frame.
 const NO_PICTURE_YET: &[u8] = include_bytes!("../../assets/no-picture-yet.jpeg");
@@ -50,7 +49,7 @@ pub(crate) async fn answer(
                 response.headers_mut().insert(HeaderName::from_static(name), value.clone());
             }
         }
-        aged(&mut response, state, age);
+        aged(&mut response, camera, state, age, now);
         return response;
     }
     let rendition = match scaler.get(camera, &held, size).await {
@@ -63,7 +62,7 @@ pub(crate) async fn answer(
         }
     };
     let mut response = whole_or_unchanged(&rendition, headers);
-    aged(&mut response, state, age);
+    aged(&mut response, camera, state, age, now);
     if response.status() == StatusCode::OK {
         camera.counts.still.sent(rendition.jpeg.len(), age);
     }
@@ -71,7 +70,7 @@ pub(crate) async fn answer(
 }
 
 fn whole_or_unchanged(held: &Rendition, headers: &HeaderMap) -> Response {
-    let known = held.headers.get(ETAG).is_some_and(|etag| none_match_fails(headers, etag));
+    let known = held.headers.get(ETAG).is_some_and(|etag| respond::is_known(headers, etag));
     let mut response = if known {
         respond::empty(StatusCode::NOT_MODIFIED)
     } else {
@@ -86,9 +85,14 @@ fn whole_or_unchanged(held: &Rendition, headers: &HeaderMap) -> Response {
     response
 }
 
-fn aged(response: &mut Response, state: State, age: Duration) {
-    let millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    response.headers_mut().insert(HeaderName::from_static(wire::AGE_MS), millis.into());
+fn aged(response: &mut Response, camera: &Camera, state: State, age: Duration, now: Mono) {
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static(wire::AGE_MS), millis(age).into());
+    if state == State::Frozen
+        && let Some(unchanged) = camera.unchanged(now)
+    {
+        headers.insert(HeaderName::from_static(wire::UNCHANGED_MS), millis(unchanged).into());
+    }
     mark(response, state);
 }
 
@@ -107,17 +111,6 @@ fn max_age(query: &str) -> Result<Option<Duration>, &'static str> {
     let seconds = text.parse::<f64>().ok();
     let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     duration.map(Some).ok_or("max_age has to be a number of seconds, such as max_age=2.5")
-}
-
-/// RFC 9110, 13.1.2: whether one of the entity tags is this one, compared weakly.
-fn none_match_fails(headers: &HeaderMap, etag: &HeaderValue) -> bool {
-    let Ok(etag) = etag.to_str() else { return false };
-    let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    // A comma inside another tag's quotes makes two halves of it, and none is ours.
-    lists
-        .flat_map(|list| list.split(','))
-        .map(str::trim)
-        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
 #[cfg(test)]
@@ -141,28 +134,6 @@ mod tests {
             ["max_age", "max_age=", "max_age=ten", "max_age=-1", "max_age=nan", "max_age=inf"]
         {
             assert!(max_age(query).is_err(), "{query}");
-        }
-    }
-
-    #[test]
-    fn entity_tags_are_compared_weakly() {
-        let etag = HeaderValue::from_static("\"abc\"");
-        for (lists, known) in [
-            (&["\"abc\""] as &[&str], true),
-            (&["W/\"abc\""], true),
-            (&["\"x\", \"abc\""], true),
-            (&["\"x\"", "\"y,z\" ,W/\"abc\""], true),
-            (&["*"], true),
-            (&[], false),
-            (&["abc"], false),
-            (&["\"abcd\""], false),
-            (&["w/\"abc\""], false),
-        ] {
-            let mut headers = HeaderMap::new();
-            for list in lists {
-                headers.append(IF_NONE_MATCH, HeaderValue::from_static(list));
-            }
-            assert_eq!(none_match_fails(&headers, &etag), known, "{lists:?}");
         }
     }
 }

@@ -46,8 +46,14 @@ fn a_camera_that_repeats_itself_is_frozen_unless_it_may() {
     assert_eq!(relay.get("/cameras/default/healthz").status(), 503);
     assert_eq!(relay.get("/cameras/folder/healthz").status(), 200);
     relay.program.line("camera default: frozen");
+    let unchanged = |path: &str| -> Option<u64> {
+        relay.get(path).header("frame-unchanged-ms").map(|text| text.parse().unwrap())
+    };
+    assert!(unchanged("/live.jpeg").is_some_and(|ms| ms >= 300), "since when");
+    assert_eq!(unchanged("/cameras/folder/live.jpeg"), None);
     relay.upload(&jpeg(2));
     assert_eq!(relay.of_camera("default", "/state"), json!("live"));
+    assert_eq!(unchanged("/live.jpeg"), None);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod journeys;
 mod limits;
 mod mjpeg;
 mod order;
+mod page;
 mod relay;
 mod serve;
 mod sizes;

@@ -111,19 +111,12 @@ fn the_tutorials_page() {
         let page = String::from_utf8(answer.body).unwrap();
         assert!(page.contains("<img src=\"live.jpeg\"") && page.contains("150"), "{page}");
     }
-    for (path, to) in
-        [("/", "test"), ("/cameras/default", "default/test"), ("/cameras/default/", "test")]
-    {
-        let answer = relay.get(path);
-        assert_eq!((answer.status(), answer.header("location")), (302, Some(to)), "{path}");
-    }
 }
 
 #[test]
 fn what_does_not_exist_and_what_can_not_be_done() {
     let relay = Relay::start();
     for path in [
-        "/favicon.ico",
         "/live.jpg",
         "/cameras/garden/live.jpeg",
         "/cameras/garden",

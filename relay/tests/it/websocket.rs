@@ -213,7 +213,12 @@ fn what_breaks_the_protocol_is_closed_with_a_reason() {
 
     let mut agent = camera(&relay, "/upload.ws");
     agent.send(Message::text("a frame")).unwrap();
-    assert_eq!(code(&mut agent), Some(1003), "text from a camera");
+    assert_eq!(code(&mut agent), Some(1003), "text from a camera that is no report");
+
+    let mut agent = camera(&relay, "/upload.ws");
+    agent.send(Message::text(r#"{"report":{"version":"7"}}"#)).unwrap();
+    agent.send(message(1, PHOTO)).unwrap();
+    assert_eq!(text(&mut agent), json!({"ack": 1}), "a report is taken, and not answered");
 
     let mut agent = camera(&relay, "/upload.ws");
     agent.send(Message::binary(vec![0; 200_000])).unwrap();

@@ -1,0 +1,93 @@
+//! What an agent tells of the machine it runs on, beside its frames.
+
+use serde::{Deserialize, Serialize};
+
+/// Longest report, in bytes of JSON.
+pub const MAX_REPORT: usize = 1 << 10;
+
+/// Longest text in a report, in characters.
+const MAX_TEXT: usize = 120;
+
+/// The HTTP header that carries a report, as JSON, with an upload by POST.
+pub const REPORT: &str = "agent-report";
+
+/// The state of a camera's machine. What is not known there is missing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    /// The agent's version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The processor's temperature in °C.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature_c: Option<f32>,
+    /// The WiFi signal's level in dBm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wifi_dbm: Option<i16>,
+    /// Whether the supply's voltage is too low now, or was since boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undervoltage: Option<bool>,
+    /// Why the machine was restarted last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_reboot: Option<String>,
+}
+
+impl Report {
+    /// Reads a report; `None` if it is none. Keys of a later version are ignored, what is too long
+    /// or would not print is cut out.
+    pub fn parse(json: &str) -> Option<Report> {
+        if json.len() > MAX_REPORT {
+            return None;
+        }
+        let report: Report = serde_json::from_str(json).ok()?;
+        let clean = |text: String| -> String {
+            text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
+        };
+        Some(Report {
+            version: report.version.map(clean),
+            last_reboot: report.last_reboot.map(clean),
+            // Neither JSON nor a thermometer has them, but 1e999 reads as one.
+            temperature_c: report.temperature_c.filter(|t| t.is_finite()),
+            ..report
+        })
+    }
+
+    /// As JSON.
+    pub fn to_json(&self) -> String {
+        // A structure of plain fields always serialises.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_comes_back_as_it_was() {
+        let report = Report {
+            version: Some("0.1.0".to_owned()),
+            temperature_c: Some(51.5),
+            wifi_dbm: Some(-67),
+            undervoltage: Some(false),
+            last_reboot: None,
+        };
+        assert_eq!(Report::parse(&report.to_json()), Some(report));
+    }
+
+    #[test]
+    fn what_others_send() {
+        assert_eq!(Report::parse("{}"), Some(Report::default()));
+        assert_eq!(Report::parse(r#"{"later":[1]}"#), Some(Report::default()));
+        let long = format!(r#"{{"version":"{}"}}"#, "x".repeat(500));
+        assert_eq!(Report::parse(&long).unwrap().version.unwrap().len(), MAX_TEXT);
+        let odd = Report::parse(r#"{"last_reboot":"a\u0000\nb","temperature_c":1e999}"#);
+        let odd = odd.unwrap_or_default();
+        assert_eq!(odd.temperature_c, None);
+        assert!(odd.last_reboot.is_none_or(|text| text == "ab"));
+        let huge = format!(r#"{{"version":"{}"}}"#, "x".repeat(MAX_REPORT));
+        for bad in ["", "null", "{", r#"{"wifi_dbm":"strong"}"#, &huge] {
+            assert_eq!(Report::parse(bad), None, "{bad}");
+        }
+    }
+}

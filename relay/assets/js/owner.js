@@ -1,0 +1,133 @@
+// The owner's page: everything that is known of the cameras, again and again.
+
+/** Between two looks, in ms. */
+const LOOK_MS = 2_000;
+
+/** The sparkline's place, in its own units. */
+const SPARK = { width: 240, height: 40 };
+
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+function bytesText(bytes) {
+  const unit = bytes < 1e6 ? ["kilobyte", 1e3] : ["megabyte", 1e6];
+  const format = { style: "unit", unit: unit[0], maximumFractionDigits: 1 };
+  return new Intl.NumberFormat(language, format).format(bytes / unit[1]);
+}
+
+const count = new Intl.NumberFormat(language);
+
+/** Words and numbers of those that are not 0. */
+function countsText(counts) {
+  const some = Object.entries(counts).filter(([, n]) => n > 0);
+  return some.map(([word, n]) => `${word} ${count.format(n)}`).join(", ") || texts.none;
+}
+
+function stateText({ state, age_ms: age, captured_at: captured }) {
+  const since = { time: captured ? timeText(Date.parse(captured), age) : "", age: ageText(age ?? 0) };
+  return fill(texts[state], since);
+}
+
+/** The picture's age in the last hour: a line that is high where it was old, open where unknown. */
+function sparkline(ages) {
+  const known = ages.filter((age) => age !== null);
+  if (known.length === 0) return "–";
+  const greatest = Math.max(...known, 1_000);
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", `0 -1 ${SPARK.width} ${SPARK.height + 2}`);
+  svg.setAttribute("role", "img");
+  const words = fill(texts.largest, { age: ageText(Math.max(...known)) });
+  svg.setAttribute("aria-label", `${texts.last_hour}: ${words}`);
+  const path = document.createElementNS(svg.namespaceURI, "path");
+  const step = SPARK.width / (ages.length - 1);
+  let line = "";
+  ages.forEach((age, n) => {
+    if (age === null) return;
+    const y = SPARK.height * (1 - age / greatest);
+    const begins = n === 0 || ages[n - 1] === null;
+    // A step alone would be a point, which is not drawn.
+    line += `${begins ? "M" : "L"}${(n * step).toFixed(1)} ${y.toFixed(1)}${begins ? "h.5" : ""}`;
+  });
+  path.setAttribute("d", line);
+  svg.append(path);
+  return element("span", { class: "sparkline" }, svg, ` ${words}`);
+}
+
+function rows(camera, { history_ms: history, report, report_age_ms: reported }) {
+  const size = camera.width && `${camera.width} × ${camera.height}`;
+  const { accepted, older, refused } = camera.uploads;
+  const told = report ?? {};
+  const yes = { true: texts.yes, false: texts.no };
+  return [
+    [texts.frame_rate, camera.fps !== null && camera.state === "live" && fpsText(camera.fps)],
+    [texts.age, camera.age_ms !== null && ageText(camera.age_ms)],
+    [texts.last_hour, sparkline(history)],
+    [texts.size, size && `${size}, ${bytesText(camera.bytes)}`],
+    [texts.uploads, count.format(accepted + older)],
+    [texts.refused, countsText(refused)],
+    [texts.viewers, countsText(camera.viewers)],
+    [texts.agent, told.version],
+    [texts.temperature, told.temperature_c !== undefined && unitText(told.temperature_c, "celsius")],
+    [texts.wifi, told.wifi_dbm !== undefined && `${count.format(told.wifi_dbm)} dBm`],
+    [texts.undervoltage, yes[told.undervoltage]],
+    [texts.last_reboot, told.last_reboot],
+    [texts.reported, reported !== null && fill(texts.ago, { age: ageText(reported) })],
+  ];
+}
+
+function list(rows) {
+  const known = rows.filter(([, value]) => value);
+  return known.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
+}
+
+function show(data) {
+  const problem = data.persistence_problem ?? data.persistence;
+  const since = Date.parse(data.written_at) - data.uptime_ms;
+  document.querySelector(".relay").replaceChildren(...list([
+    [texts.version, data.version],
+    [texts.up_since, `${timeText(since, data.uptime_ms)} (${ageText(data.uptime_ms)})`],
+    [texts.connections, count.format(data.connections)],
+    [texts.persistence, problem],
+    [texts.refused, countsText(data.refused)],
+  ]));
+  const sections = data.cameras.map((camera, n) => element(
+    "section",
+    { "data-state": camera.state },
+    element("h2", {}, element("a", { href: `cameras/${camera.camera}/` }, data.owner[n].title ?? camera.camera)),
+    element("p", { class: "badge" }, element("span", { class: "dot" }), stateText(camera)),
+    element("dl", {}, ...list(rows(camera, data.owner[n]))),
+  ));
+  document.querySelector(".cameras").replaceChildren(...sections);
+}
+
+const said = document.querySelector(".said");
+let heard = performance.now();
+
+async function look() {
+  try {
+    const response = await fetch(address("status/cameras.json"), { cache: "no-store" });
+    if (!response.ok) throw new Error(await response.text());
+    show(await response.json());
+    heard = performance.now();
+    said.textContent = "";
+    document.body.removeAttribute("data-unreachable");
+  } catch {
+    const lasts = performance.now() - heard;
+    const since = { time: timeText(Date.now() - lasts, lasts), age: ageText(lasts) };
+    said.textContent = fill(texts.unreachable, since);
+    document.body.setAttribute("data-unreachable", "");
+  }
+}
+
+async function keepLooking() {
+  for (;;) {
+    if (document.visibilityState === "visible") await look();
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+}
+
+keepLooking();
