@@ -2,8 +2,11 @@
 
 #![expect(clippy::expect_used, reason = "it is test code, and a panic is how a test fails")]
 
+pub mod browser;
+pub mod nginx;
+
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 use testbed::eventually::eventually;
@@ -21,6 +24,7 @@ pub struct Relay {
     /// Where it listens.
     pub address: SocketAddr,
     data: TempDir,
+    arguments: Vec<String>,
     variables: Vec<(String, String)>,
 }
 
@@ -38,11 +42,23 @@ impl Relay {
     /// # Panics
     /// It does not come up.
     pub fn with(variables: &[(&str, &str)]) -> Relay {
+        Relay::launched(&[], variables)
+    }
+
+    fn launched(arguments: &[String], variables: &[(&str, &str)]) -> Relay {
         let data = tempfile::tempdir().expect("a temporary directory");
         let variables: Vec<(String, String)> =
             variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        let (program, address) = launch(data.path(), "127.0.0.1:0", &variables);
-        Relay { program, address, data, variables }
+        let (program, address) = launch(data.path(), "127.0.0.1:0", arguments, &variables);
+        Relay { program, address, data, arguments: arguments.to_vec(), variables }
+    }
+
+    /// The same with a configuration file.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn configured(file: &Path) -> Relay {
+        Relay::launched(&["--config".to_owned(), file.display().to_string()], &[])
     }
 
     /// Starts it again at the same address, after its process has ended.
@@ -51,7 +67,7 @@ impl Relay {
     /// It does not come up.
     pub fn restart(&mut self) {
         let (program, address) =
-            launch(self.data.path(), &self.address.to_string(), &self.variables);
+            launch(self.data.path(), &self.address.to_string(), &self.arguments, &self.variables);
         self.program = program;
         self.address = address;
     }
@@ -89,10 +105,15 @@ impl Relay {
     }
 }
 
-fn launch(data: &Path, listen: &str, variables: &[(String, String)]) -> (Program, SocketAddr) {
+fn launch(
+    data: &Path,
+    listen: &str,
+    arguments: &[String],
+    variables: &[(String, String)],
+) -> (Program, SocketAddr) {
     let mut command = command("stillwatch-relay");
     command.args(["--listen", listen, "--data-dir"]).arg(data).env("PASSWORD", PASSWORD);
-    command.envs(variables.iter().cloned());
+    command.args(arguments).envs(variables.iter().cloned());
     let program = Program::start("the relay", &mut command);
     let line = program.line("listening on ");
     let address = line.split("listening on ").nth(1).and_then(|rest| {
@@ -132,4 +153,9 @@ pub fn agent(url: &str, arguments: &[&str], variables: &[(String, String)]) -> P
         command.env("STILLWATCH_AGENT_STATUS_FILE", path);
     }
     Program::start("the agent", &mut command)
+}
+
+/// A file of the repository.
+pub fn of_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }

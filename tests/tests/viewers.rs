@@ -4,13 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "it is test code, and a panic is how a test fails")]
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use stories::{PASSWORD, Relay, agent, seq_of};
-use tempfile::TempDir;
-use testbed::eventually::{becomes_true, eventually};
+use stories::nginx::nginx;
+use stories::{PASSWORD, Relay, agent, of_repository, seq_of};
+use testbed::eventually::becomes_true;
 use testbed::http::{get, request};
 use testbed::program::{Program, SOON};
 
@@ -18,47 +16,6 @@ const PATTERN: [&str; 6] = ["--source", "pattern", "--size", "640x360", "--fps",
 
 /// Debian's Python, which has Debian's packages; another one may come first in PATH.
 const PYTHON: &str = "/usr/bin/python3";
-
-fn of_repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// nginx with one of the sites of docs/nginx, as it stands there but for its addresses and folders.
-struct Nginx {
-    _program: Program,
-    address: SocketAddr,
-    _folder: TempDir,
-}
-
-fn nginx(site: &str, changes: &[(&str, &str)]) -> Nginx {
-    let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
-    let mut text = fs::read_to_string(of_repository("docs/nginx").join(site)).unwrap();
-    let listen = format!("listen 127.0.0.1:{port};");
-    for (from, to) in [("listen 80;", listen.as_str())].iter().chain(changes) {
-        assert!(text.contains(from), "{site} has no {from}");
-        text = text.replace(from, to);
-    }
-    let at = folder.path().display();
-    let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {at}/{kind};\n"))
-        .concat();
-    let config = format!(
-        "daemon off; master_process off; pid {at}/pid; error_log stderr; user root;\n\
-         events {{ worker_connections 64; }}\n\
-         http {{ access_log off; types {{ image/jpeg jpeg; application/json json; }}\n{paths}{text}\n}}"
-    );
-    let file = folder.path().join("nginx.conf");
-    fs::write(&file, config).unwrap();
-    let program = Program::start("nginx", Command::new("nginx").arg("-c").arg(&file));
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
-    eventually("nginx", SOON, || get(address, "/nothing-here").map_err(|e| e.to_string()));
-    Nginx { _program: program, address, _folder: folder }
-}
 
 #[test]
 fn nginx_serves_the_export_and_never_says_not_modified() {

@@ -32,3 +32,10 @@ pub fn eventually<T, E: Display>(
 pub fn becomes_true(what: &str, deadline: Duration, mut look: impl FnMut() -> bool) {
     eventually(what, deadline, || if look() { Ok(()) } else { Err("not yet") });
 }
+
+/// Waits so long: for what takes its time by itself, such as a slow link. Never for something to
+/// become true.
+#[expect(clippy::disallowed_methods, reason = "it is what this is for")]
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
+}

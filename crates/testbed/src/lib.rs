@@ -9,6 +9,7 @@
 pub mod eventually;
 pub mod fakecam;
 pub mod http;
+pub mod link;
 pub mod photographs;
 pub mod program;
 pub mod relay;

@@ -1,0 +1,138 @@
+//! A TCP link that can be slow, silent or cut: a proxy in front of some server.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+use crate::eventually::pause;
+
+/// How much is passed on at once, in bytes: at the slowest rate a test uses, a fraction of a second.
+const PIECE: usize = 2048;
+
+/// Connections that can be made over it at the same time.
+const MAX_CONNECTIONS: usize = 64;
+
+#[derive(Debug, Default)]
+struct Rules {
+    /// In each direction of each connection; 0 for as fast as it goes.
+    bytes_per_second: AtomicU64,
+    silent: AtomicBool,
+    /// Connections made so far, and how many of the first are forgotten.
+    made: AtomicU64,
+    forgotten: AtomicU64,
+    over: AtomicBool,
+}
+
+/// A link; it ends when it is dropped.
+#[derive(Debug)]
+pub struct Link {
+    /// What to connect to instead of the server.
+    pub address: SocketAddr,
+    rules: Arc<Rules>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Link {
+    /// A link to a server, as fast as it goes.
+    ///
+    /// # Panics
+    /// There is no free port.
+    pub fn to(server: SocketAddr) -> Link {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let rules = Arc::new(Rules::default());
+        let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let link = Link { address, rules: Arc::clone(&rules), open: Arc::clone(&open) };
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                if rules.over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let (Ok(client), Ok(server)) = (client, connect(server)) else {
+                    continue;
+                };
+                let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+                if open.len() == MAX_CONNECTIONS {
+                    open.remove(0);
+                }
+                let both = (client.try_clone(), server.try_clone());
+                let (Ok(client_too), Ok(server_too)) = both else { continue };
+                open.extend(client.try_clone());
+                let number = rules.made.fetch_add(1, Ordering::Relaxed);
+                let there = Arc::clone(&rules);
+                thread::spawn(move || carry(client_too, server, number, &there));
+                let back = Arc::clone(&rules);
+                thread::spawn(move || carry(server_too, client, number, &back));
+            }
+        });
+        link
+    }
+
+    /// Carries no more than so many bytes in a second, in each direction of each connection.
+    pub fn slow(&self, bytes_per_second: u64) {
+        self.rules.bytes_per_second.store(bytes_per_second, Ordering::Relaxed);
+    }
+
+    /// Carries nothing any more, and nobody is told; or does again.
+    pub fn silent(&self, silent: bool) {
+        self.rules.silent.store(silent, Ordering::Relaxed);
+    }
+
+    /// Forgets the connections that are open, as a router does that restarts: nothing is carried on
+    /// them any more, and nobody is told.
+    pub fn forget(&self) {
+        let made = self.rules.made.load(Ordering::Relaxed);
+        self.rules.forgotten.store(made, Ordering::Relaxed);
+    }
+
+    /// Cuts the connections that are open.
+    pub fn cut(&self) {
+        for stream in self.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // It may be closed already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.rules.over.store(true, Ordering::Relaxed);
+        self.cut();
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// With little room for what was not carried yet: a router has some packets, not seconds.
+fn connect(server: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
+    socket.set_recv_buffer_size(2 * PIECE)?;
+    socket.connect(&server.into())?;
+    Ok(socket.into())
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, number: u64, rules: &Rules) {
+    let stopped = || {
+        let forgotten = number < rules.forgotten.load(Ordering::Relaxed);
+        forgotten || rules.silent.load(Ordering::Relaxed)
+    };
+    let mut piece = [0; PIECE];
+    while let Ok(length @ 1..) = from.read(&mut piece) {
+        while stopped() && !rules.over.load(Ordering::Relaxed) {
+            pause(Duration::from_millis(10));
+        }
+        let rate = rules.bytes_per_second.load(Ordering::Relaxed);
+        let takes = (length as u64 * 1_000_000).checked_div(rate).unwrap_or(0);
+        pause(Duration::from_micros(takes));
+        if to.write_all(piece.get(..length).unwrap_or_default()).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+    let _ = from.shutdown(Shutdown::Both);
+}
