@@ -45,8 +45,9 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    pub(crate) fn new(plain: Bytes) -> Body {
-        Body { gzip: gzip(&plain), plain }
+    /// Of something that is made for one answer.
+    pub(crate) fn once(plain: Bytes) -> Body {
+        Body { gzip: gzip(&plain, Compression::fast()), plain }
     }
 
     /// An answer with it, in the form that the request accepts.
@@ -66,8 +67,8 @@ impl Body {
 }
 
 /// `None` if it gets no smaller.
-pub(crate) fn gzip(content: &[u8]) -> Option<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+pub(crate) fn gzip(content: &[u8], level: Compression) -> Option<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::new(), level);
     encoder.write_all(content).ok()?;
     let packed = encoder.finish().ok()?;
     (packed.len() < content.len()).then(|| Bytes::from(packed))

@@ -2,7 +2,7 @@
 //! checksum so that browsers may keep them for ever.
 
 use bytes::Bytes;
-use flate2::Crc;
+use flate2::{Compression, Crc};
 use http::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue};
 
 use crate::respond::{self, Body, Response};
@@ -114,7 +114,7 @@ impl Asset {
         sum.update(content);
         let version = format!("{:08x}", sum.sum());
         let url = format!("{path}?v={version}");
-        let gzip = if compressible { respond::gzip(content) } else { None };
+        let gzip = if compressible { respond::gzip(content, Compression::best()) } else { None };
         let body = Body { plain: Bytes::from_static(content), gzip };
         Asset { path, url, version, content_type, body }
     }

@@ -185,7 +185,7 @@ impl Pages {
                 icon(&self.assets.icon_512, "512x512", "image/png"),
             ],
         });
-        let body = Body::new(Bytes::from(manifest.to_string()));
+        let body = Body::once(Bytes::from(manifest.to_string()));
         body.answer("application/manifest+json", headers)
     }
 
@@ -342,7 +342,7 @@ impl Pages {
     fn page(&self, page: &impl Template, headers: &HeaderMap) -> Response {
         // It only fails if writing into memory does.
         let html = page.render().unwrap_or_default();
-        let body = Body::new(Bytes::from(html));
+        let body = Body::once(Bytes::from(html));
         let mut response = body.answer("text/html; charset=utf-8", headers);
         let ancestors = self.config.origins.frame_ancestors();
         let policy = HeaderValue::try_from(format!("{POLICY}; frame-ancestors {ancestors}"));
