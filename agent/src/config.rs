@@ -11,7 +11,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::cli;
-use crate::upload::Choice;
+use crate::upload::{AdaptConfig, Choice};
 
 /// Read if it exists and no other is named.
 const DEFAULT_FILE: &str = "/etc/stillwatch/agent.toml";
@@ -131,6 +131,30 @@ pub(crate) const KEYS: &[Key] = &[
         help: "The longest wait between two attempts.",
     },
     Key {
+        name: "upload.adapt",
+        kind: Kind::Flag,
+        default: "true",
+        help: "Whether pictures are made smaller while the network is too slow for them: first worse, then narrower.",
+    },
+    Key {
+        name: "upload.transfer",
+        kind: Kind::Duration(50, 60_000),
+        default: "\"500ms\"",
+        help: "How long a picture may take to get through before it is made smaller.",
+    },
+    Key {
+        name: "upload.min_width",
+        kind: Kind::Integer(1, 65_535),
+        default: "320",
+        help: "Pictures are not made narrower than this, in pixels.",
+    },
+    Key {
+        name: "upload.min_quality",
+        kind: Kind::Integer(1, 100),
+        default: "40",
+        help: "Nor of a lower JPEG quality than this; 100: never encoded anew.",
+    },
+    Key {
         name: "led.gpio",
         kind: Kind::Integer(0, 27),
         default: "",
@@ -242,6 +266,11 @@ struct RawUpload {
     retry_min: Duration,
     #[serde(deserialize_with = "settings::duration")]
     retry_max: Duration,
+    adapt: bool,
+    #[serde(deserialize_with = "settings::duration")]
+    transfer: Duration,
+    min_width: u16,
+    min_quality: u8,
 }
 
 impl Default for RawUpload {
@@ -253,6 +282,10 @@ impl Default for RawUpload {
             timeout: Duration::from_secs(10),
             retry_min: Duration::from_millis(200),
             retry_max: Duration::from_secs(5),
+            adapt: true,
+            transfer: Duration::from_millis(500),
+            min_width: 320,
+            min_quality: 40,
         }
     }
 }
@@ -295,6 +328,8 @@ pub(crate) struct UploadConfig {
     pub timeout: Duration,
     pub retry_min: Duration,
     pub retry_max: Duration,
+    /// `None`: pictures are sent as they are, whatever the network.
+    pub adapt: Option<AdaptConfig>,
 }
 
 /// All settings, checked.
@@ -377,7 +412,9 @@ impl UploadConfig {
             ))
         })?;
         let RawUpload { transport, timeout, retry_min, retry_max, .. } = *raw;
-        Ok(UploadConfig { url, password, transport, timeout, retry_min, retry_max })
+        let RawUpload { transfer, min_width, min_quality, .. } = *raw;
+        let adapt = raw.adapt.then_some(AdaptConfig { transfer, min_width, min_quality });
+        Ok(UploadConfig { url, password, transport, timeout, retry_min, retry_max, adapt })
     }
 }
 

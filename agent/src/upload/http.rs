@@ -96,8 +96,8 @@ impl Http {
                 let (retry_after, location) = (text(RETRY_AFTER), text(LOCATION));
                 judge(Answer { status, retry_after, location, body: &body })
             }
-            Ok(Err(error)) => Err(Failure { cause: explained(&error), hold: None }),
-            Err(_) => Err(Failure::late(self.timeout)),
+            Ok(Err(error)) => Err(Failure { cause: explained(&error), ..Failure::default() }),
+            Err(_) => Err(Failure::slow(self.timeout)),
         }
     }
 }

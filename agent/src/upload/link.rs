@@ -8,8 +8,10 @@ use ladder::Mono;
 use runtime::clock;
 use runtime::settings::duration_text;
 
+use super::adapt::{Adapt, Step};
 use super::http::Http;
 use super::outcome::Failure;
+use super::thin::Thinner;
 use super::transport::{Transport, Way};
 use super::websocket::{NotOpened, Socket};
 use crate::config::UploadConfig;
@@ -30,16 +32,85 @@ pub(super) struct Link {
     timeout: Duration,
     said: Option<Way>,
     reported: Option<Mono>,
+    /// `None`: pictures are sent as they are.
+    adapt: Option<Adapt>,
+    /// While it is not at work.
+    thinner: Option<Thinner>,
 }
 
 impl Link {
     pub(super) fn new(http: Http, config: &UploadConfig) -> Link {
         let (transport, timeout) = (Transport::new(config.transport), config.timeout);
-        Link { http, socket: None, transport, timeout, said: None, reported: None }
+        let adapt = config.adapt.map(Adapt::new);
+        let (socket, said, reported, thinner) = (None, None, None, None);
+        Link { http, socket, transport, timeout, said, reported, adapt, thinner }
     }
 
     /// Sends one frame and waits for its acknowledgement, both within the time-out.
-    pub(super) async fn send(&mut self, frame: &Frame) -> Result<(), Failure> {
+    pub(super) async fn send(&mut self, original: &Frame) -> Result<(), Failure> {
+        let thin = self.thinned(original).await;
+        let frame = thin.as_ref().unwrap_or(original);
+        let began = clock::mono();
+        let sent = self.send_as_it_is(frame).await;
+        let took = match (&sent, &self.socket) {
+            (Ok(()), Some(socket)) => Some(socket.took),
+            (Ok(()), None) => Some(clock::mono().since(began)),
+            // What did not get through in all that time tells of the link; other trouble does not.
+            (Err(failure), _) => failure.slow.then_some(self.timeout),
+        };
+        if let Some(took) = took {
+            self.learn(original, frame, took);
+        }
+        sent
+    }
+
+    /// The frame as the link can carry it; `None`: as it is.
+    async fn thinned(&mut self, frame: &Frame) -> Option<Frame> {
+        let step = self.adapt.as_ref()?.step(frame.picture.width());
+        step.quality?;
+        let mut thinner = match self.thinner.take() {
+            Some(thinner) => thinner,
+            None => Thinner::new().ok()?,
+        };
+        let picture = frame.picture.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let thin = thinner.thin(&picture, step);
+            (thinner, thin)
+        });
+        let (thinner, thin) = work.await.ok()?;
+        self.thinner = Some(thinner);
+        let thin = thin.inspect_err(|why| tracing::debug!("not made smaller: {why}")).ok()?;
+        let (before, after) = (frame.picture.bytes().len(), thin.bytes().len());
+        self.adapt.as_mut()?.encoded(step, before, after);
+        // Then nothing is gained, and its first quality lost.
+        (after < before).then(|| Frame { picture: thin, ..frame.clone() })
+    }
+
+    fn learn(&mut self, original: &Frame, sent: &Frame, took: Duration) {
+        let Some(adapt) = &mut self.adapt else { return };
+        let (bytes, before) = (sent.picture.bytes().len(), original.picture.bytes().len());
+        let width = original.picture.width();
+        if adapt.sent(clock::mono(), bytes, took, before, width) {
+            let rate = adapt.rate().unwrap_or_default() / 1e3;
+            match adapt.step(width) {
+                Step { quality: None, .. } => {
+                    tracing::info!("uplink: {rate:.0} KB/s: pictures go as they are again");
+                }
+                Step { quality: Some(quality), divisor } => {
+                    let part = if divisor == 1 {
+                        String::new()
+                    } else {
+                        format!(", 1/{divisor} of the width")
+                    };
+                    tracing::info!(
+                        "uplink: {rate:.0} KB/s: pictures go at quality {quality}{part}"
+                    );
+                }
+            }
+        }
+    }
+
+    async fn send_as_it_is(&mut self, frame: &Frame) -> Result<(), Failure> {
         let report = if self.report_is_due() { machine::report().await } else { None };
         if self.transport.way(clock::mono()) == Way::Socket {
             match self.send_by_socket(frame, report.as_ref()).await {
@@ -92,7 +163,7 @@ impl Link {
                 return answer.map_err(Some);
             }
             Ok(Err(broken)) => broken,
-            Err(_) => Failure::late(self.timeout),
+            Err(_) => Failure::slow(self.timeout),
         };
         if !socket.answered
             && let Some(wait) = self.transport.died_silent(clock::mono())
@@ -111,7 +182,7 @@ impl Link {
             "the relay takes no WebSocket ({why}); set upload.transport = \"auto\", or look at \
              the proxy before it"
         );
-        Some(Failure { cause, hold: Some(NO_SOCKET_HOLD) })
+        Some(Failure { cause, hold: Some(NO_SOCKET_HOLD), slow: false })
     }
 
     fn fall_back(&mut self, why: &str, wait: Duration) {

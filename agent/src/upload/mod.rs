@@ -3,9 +3,11 @@
 //! While an upload is retried, newer frames replace the one that failed: nobody wants an old
 //! picture late. What a frame is and how it is captured does not belong here.
 
+mod adapt;
 mod http;
 mod link;
 mod outcome;
+mod thin;
 mod transport;
 mod websocket;
 
@@ -22,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::UploadConfig;
 use crate::health::Health;
+pub(crate) use adapt::AdaptConfig;
 pub(crate) use http::{Http, HttpError};
 use link::Link;
 use outcome::Failure;
@@ -78,7 +81,7 @@ async fn deliver(
     let failed = || failure.lock().unwrap_or_else(PoisonError::into_inner);
     let backoff = Backoff::new(config.retry_min, config.retry_max, fastrand::u64(..));
     let waits = backoff.map(|wait| {
-        let Failure { cause, hold } = failed().take().unwrap_or_default();
+        let Failure { cause, hold, .. } = failed().take().unwrap_or_default();
         let wait = wait.max(hold.unwrap_or_default().min(MAX_HOLD));
         health.upload.failed(cause, wait);
         wait

@@ -11,13 +11,23 @@ pub(super) struct Failure {
     pub cause: String,
     /// The least wait before the next attempt.
     pub hold: Option<Duration>,
+    /// The frame was on its way when its time was over.
+    pub slow: bool,
 }
 
 impl Failure {
     /// Nothing came within `timeout`.
     pub(super) fn late(timeout: Duration) -> Failure {
         let timeout = duration_text(timeout);
-        Failure { cause: format!("the relay did not answer within {timeout}"), hold: None }
+        Failure {
+            cause: format!("the relay did not answer within {timeout}"),
+            ..Failure::default()
+        }
+    }
+
+    /// The same, of a frame that was on its way.
+    pub(super) fn slow(timeout: Duration) -> Failure {
+        Failure { slow: true, ..Failure::late(timeout) }
     }
 }
 
@@ -82,7 +92,7 @@ pub(super) fn judge(answer: Answer<'_>) -> Result<(), Failure> {
         _ => (format!("the relay answered {status}{said}"), None),
     };
     let asked = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-    Err(Failure { cause, hold: asked.or(hold) })
+    Err(Failure { cause, hold: asked.or(hold), slow: false })
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use reqwest::header::{
     CONNECTION, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use reqwest::{Response, StatusCode, Upgraded};
+use runtime::clock;
 use serde::Deserialize;
 use tokio_websockets::{ClientBuilder, Config, Limits, Message, WebSocketStream};
 
@@ -22,6 +23,9 @@ use super::outcome::{Answer, Failure, judge};
 
 /// The longest message of a relay, in bytes: an answer of one line.
 const MAX_ANSWER: usize = 4 << 10;
+
+/// A ping that is not answered in this time tells nothing.
+const ECHO_WITHIN: Duration = Duration::from_secs(2);
 
 /// The relay pings every 15 s: after three that did not come, the connection is dead.
 const SILENT: Duration = Duration::from_secs(45);
@@ -34,6 +38,10 @@ pub(super) struct Socket {
     pub answered: bool,
     /// It asked for reports; one that knows none would end the connection.
     takes_reports: bool,
+    /// What an answer takes that has nothing to carry, as it was measured last.
+    round_trip: Duration,
+    /// How long the last frame that was answered took to get through, without that.
+    pub took: Duration,
 }
 
 /// Why there is no WebSocket.
@@ -69,7 +77,8 @@ impl Socket {
             .header(UPGRADE, "websocket")
             .header(SEC_WEBSOCKET_VERSION, "13")
             .header(SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
-        let failed = |error| NotOpened::Failed(Failure { cause: explained(&error), hold: None });
+        let failed =
+            |error| NotOpened::Failed(Failure { cause: explained(&error), ..Failure::default() });
         let response = request.send().await.map_err(failed)?;
         check(&response, key.into())?;
         let takes_reports = response.headers().contains_key(REPORT);
@@ -77,7 +86,29 @@ impl Socket {
         let limits = Limits::default().max_payload_len(Some(MAX_ANSWER));
         let config = Config::default().frame_size(usize::MAX);
         let stream = ClientBuilder::new().limits(limits).config(config).take_over(upgraded);
-        Ok(Socket { stream, answered: false, takes_reports })
+        let (round_trip, took) = (Duration::ZERO, Duration::ZERO);
+        let mut socket = Socket { stream, answered: false, takes_reports, round_trip, took };
+        socket.measure().await;
+        Ok(socket)
+    }
+
+    /// Measures the round trip, while nothing else is under way.
+    pub(super) async fn measure(&mut self) {
+        let sent = clock::mono();
+        let echo = async {
+            self.stream.send(Message::ping("")).await.ok()?;
+            // Whatever else comes meanwhile answers frames that were given up.
+            while let Some(Ok(message)) = self.stream.next().await {
+                if message.is_pong() {
+                    return Some(clock::mono().since(sent));
+                }
+            }
+            None
+        };
+        // Without one, the whole time counts as the transfer's: the picture gets smaller than it
+        // need be.
+        let echo = tokio::time::timeout(ECHO_WITHIN, echo).await.ok().flatten();
+        self.round_trip = echo.unwrap_or_default();
     }
 
     /// Sends a frame, and a report if there is one, and waits for the frame's answer. The deadline is the caller's; after an `Err` of the
@@ -90,6 +121,7 @@ impl Socket {
         let head =
             Head { captured_us: frame.captured.unix_us, seq: frame.seq, flags: Flags::from(frame) };
         let message = Message::binary(head.message(frame.picture.bytes()));
+        let began = clock::mono();
         self.stream.send(message).await.map_err(|error| broken(&error.to_string()))?;
         if let Some(report) = report.filter(|_| self.takes_reports) {
             let message = Message::text(format!("{{\"report\":{}}}", report.to_json()));
@@ -109,6 +141,7 @@ impl Socket {
             match said {
                 Some(Said { ack: Some(seq), .. }) if seq == frame.seq => {
                     self.answered = true;
+                    self.took = clock::mono().since(began).saturating_sub(self.round_trip);
                     return Ok(Ok(()));
                 }
                 Some(Said { refused: Some(seq), why, retry_after_ms, .. }) if seq == frame.seq => {
@@ -117,7 +150,7 @@ impl Socket {
                     let why: String = why.chars().take(200).collect();
                     let cause = format!("the relay refuses the picture: {why}");
                     let hold = retry_after_ms.map(Duration::from_millis);
-                    return Ok(Err(Failure { cause, hold }));
+                    return Ok(Err(Failure { cause, hold, slow: false }));
                 }
                 _ => {}
             }
@@ -142,7 +175,7 @@ impl Socket {
 }
 
 fn broken(why: &str) -> Failure {
-    Failure { cause: format!("the relay cut the connection ({why})"), hold: None }
+    Failure { cause: format!("the relay cut the connection ({why})"), ..Failure::default() }
 }
 
 fn check(response: &Response, expected: SecWebsocketAccept) -> Result<(), NotOpened> {
