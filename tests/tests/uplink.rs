@@ -4,9 +4,11 @@
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
+use std::time::Duration;
 
 use stories::{Relay, agent, seq_of};
 use testbed::eventually::{becomes_true, eventually};
+use testbed::link::Link;
 use testbed::program::{Program, SOON, command};
 use testbed::relay::{Behaviour, FakeRelay, OK, Upload};
 
@@ -267,4 +269,49 @@ fn a_wrong_configuration_ends_with_78_and_names_the_fix() {
     let mut probe = Command::new(testbed::program::binary("stillwatch-agent"));
     let output = probe.args(["probe", "--json"]).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("\"cameras\""));
+}
+
+#[test]
+fn on_a_thin_link_pictures_get_smaller_and_come_in_time() {
+    let relay = Relay::start();
+    let link = Link::to(relay.address);
+    // A card of this size has about 60 KB: three seconds each.
+    link.slow(20_000);
+    let url = format!("http://{}/", link.address);
+    let card = ["--source", "pattern", "--size", "1920x1080", "--fps", "5"];
+    let agent = agent(&url, &card, &[]);
+    let untouched = relay.frame("/live.jpeg").body.len();
+    agent.line("uplink: ");
+    // Time for what was sent before to arrive.
+    let first = relay.frame_after(seq_of(&relay.frame("/live.jpeg")));
+    let mut ages = Vec::new();
+    let mut seq = seq_of(&first);
+    let mut bytes = 0;
+    for _ in 0..20 {
+        let frame = relay.frame_after(seq);
+        seq = seq_of(&frame);
+        bytes = frame.body.len();
+        ages.push(frame.header("frame-age-ms").and_then(|age| age.parse::<u64>().ok()).unwrap());
+    }
+    ages.sort_unstable();
+    println!("{untouched} bytes, then {bytes}; ages in ms: {ages:?}");
+    assert!(bytes * 4 < untouched, "{bytes} bytes, before {untouched}");
+    // An untouched one would be older than that when its last byte comes.
+    assert!(ages[10] < 2_500, "{ages:?}");
+}
+
+#[test]
+fn a_long_way_alone_makes_no_picture_smaller() {
+    let relay = Relay::start();
+    let link = Link::to(relay.address);
+    link.late(Duration::from_millis(400));
+    let url = format!("http://{}/", link.address);
+    let agent = agent(&url, &["--source", "pattern", "--size", "640x360", "--fps", "5"], &[]);
+    let first = seq_of(&relay.frame("/live.jpeg"));
+    let mut seq = first;
+    for _ in 0..10 {
+        seq = seq_of(&relay.frame_after(seq));
+    }
+    let said = agent.lines().into_iter().filter(|line| line.contains("uplink: ")).count();
+    assert_eq!(said, 0, "{:?}", agent.lines());
 }

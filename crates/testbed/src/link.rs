@@ -3,9 +3,9 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
@@ -14,6 +14,9 @@ use crate::eventually::pause;
 /// How much is passed on at once, in bytes: at the slowest rate a test uses, a fraction of a second.
 const PIECE: usize = 2048;
 
+/// Pieces on their way in each direction: half a megabyte.
+const MAX_PIECES: usize = 256;
+
 /// Connections that can be made over it at the same time.
 const MAX_CONNECTIONS: usize = 64;
 
@@ -21,6 +24,8 @@ const MAX_CONNECTIONS: usize = 64;
 struct Rules {
     /// In each direction of each connection; 0 for as fast as it goes.
     bytes_per_second: AtomicU64,
+    /// How long everything is on its way, in µs, in each direction.
+    late_us: AtomicU64,
     silent: AtomicBool,
     /// Connections made so far, and how many of the first are forgotten.
     made: AtomicU64,
@@ -78,6 +83,12 @@ impl Link {
         self.rules.bytes_per_second.store(bytes_per_second, Ordering::Relaxed);
     }
 
+    /// Everything is so long on its way, in each direction.
+    pub fn late(&self, late: Duration) {
+        let late_us = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
+        self.rules.late_us.store(late_us, Ordering::Relaxed);
+    }
+
     /// Carries nothing any more, and nobody is told; or does again.
     pub fn silent(&self, silent: bool) {
         self.rules.silent.store(silent, Ordering::Relaxed);
@@ -116,23 +127,55 @@ fn connect(server: SocketAddr) -> io::Result<TcpStream> {
     Ok(socket.into())
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, number: u64, rules: &Rules) {
+/// Reads, and hands on what was read when its time has come.
+fn carry(mut from: TcpStream, to: TcpStream, number: u64, rules: &Arc<Rules>) {
+    // What is on its way; bounded by what fits in there, as a line is.
+    let (pieces, arrived) = mpsc::sync_channel::<(Instant, Vec<u8>)>(MAX_PIECES);
+    let (there, end) = (Arc::clone(rules), from.try_clone());
+    thread::spawn(move || {
+        hand_on(&arrived, to, number, &there);
+        if let Ok(end) = end {
+            // It may be closed already.
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    });
+    let mut piece = [0; PIECE];
+    while let Ok(length @ 1..) = from.read(&mut piece) {
+        let rate = rules.bytes_per_second.load(Ordering::Relaxed);
+        let takes = (length as u64 * 1_000_000).checked_div(rate).unwrap_or(0);
+        pause(Duration::from_micros(takes));
+        let late = Duration::from_micros(rules.late_us.load(Ordering::Relaxed));
+        let bytes = piece.get(..length).unwrap_or_default().to_vec();
+        if pieces.send((now() + late, bytes)).is_err() {
+            return;
+        }
+    }
+}
+
+fn hand_on(
+    arrived: &mpsc::Receiver<(Instant, Vec<u8>)>,
+    mut to: TcpStream,
+    number: u64,
+    rules: &Rules,
+) {
     let stopped = || {
         let forgotten = number < rules.forgotten.load(Ordering::Relaxed);
         forgotten || rules.silent.load(Ordering::Relaxed)
     };
-    let mut piece = [0; PIECE];
-    while let Ok(length @ 1..) = from.read(&mut piece) {
+    while let Ok((when, bytes)) = arrived.recv() {
+        pause(when.saturating_duration_since(now()));
         while stopped() && !rules.over.load(Ordering::Relaxed) {
             pause(Duration::from_millis(10));
         }
-        let rate = rules.bytes_per_second.load(Ordering::Relaxed);
-        let takes = (length as u64 * 1_000_000).checked_div(rate).unwrap_or(0);
-        pause(Duration::from_micros(takes));
-        if to.write_all(piece.get(..length).unwrap_or_default()).is_err() {
+        if to.write_all(&bytes).is_err() {
             break;
         }
     }
+    // It may be closed already.
     let _ = to.shutdown(Shutdown::Both);
-    let _ = from.shutdown(Shutdown::Both);
+}
+
+#[expect(clippy::disallowed_methods, reason = "a line takes real time")]
+fn now() -> Instant {
+    Instant::now()
 }
