@@ -59,6 +59,9 @@ pub(crate) struct Settings {
     /// auto, websocket or http
     #[arg(long, value_name = "KIND")]
     pub transport: Option<String>,
+    /// Upload to an http:// relay outside the local network, too
+    #[arg(long)]
+    pub plain_http: bool,
     /// File with the password, one line
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<String>,
@@ -88,7 +91,9 @@ pub(crate) struct Report {
 impl Settings {
     /// The flags that were given, as (key, flag, value).
     pub(crate) fn flags(&self) -> Vec<(&'static str, &'static str, String)> {
+        let plain_http = self.plain_http.then(|| "true".to_owned());
         [
+            ("upload.plain_http", "--plain-http", &plain_http),
             ("upload.relay", "--relay", &self.relay),
             ("upload.transport", "--transport", &self.transport),
             ("upload.password_file", "--password-file", &self.password_file),

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use frame::CameraId;
+use reqwest::Certificate;
 use runtime::secret::{Secret, SecretError};
 use runtime::settings::{self, ConfigError, Key, Kind, Layers, Size};
 use serde::Deserialize;
 use url::Url;
 
 use crate::cli;
-use crate::upload::{AdaptConfig, Choice};
+use crate::upload::{AdaptConfig, Choice, authorities, is_local};
 
 /// Read if it exists and no other is named.
 const DEFAULT_FILE: &str = "/etc/stillwatch/agent.toml";
@@ -99,6 +100,18 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Text,
         default: "",
         help: "Where to upload to, such as `http://host:5000/`; the tutorial's `http://host:5000/?password=…` works too. Flag `--relay`.",
+    },
+    Key {
+        name: "upload.plain_http",
+        kind: Kind::Flag,
+        default: "false",
+        help: "Whether an `http://` relay may be outside the local network: everybody on the way can then read the password. Flag `--plain-http`.",
+    },
+    Key {
+        name: "upload.ca_file",
+        kind: Kind::Text,
+        default: "",
+        help: "File with certificates (PEM) of authorities to trust for `https://` beside the system's, such as your own.",
     },
     Key {
         name: "upload.password_file",
@@ -258,6 +271,8 @@ impl CameraConfig {
 #[serde(default, deny_unknown_fields)]
 struct RawUpload {
     relay: Option<String>,
+    plain_http: bool,
+    ca_file: Option<PathBuf>,
     password_file: Option<PathBuf>,
     transport: Choice,
     #[serde(deserialize_with = "settings::duration")]
@@ -277,6 +292,8 @@ impl Default for RawUpload {
     fn default() -> Self {
         RawUpload {
             relay: None,
+            plain_http: false,
+            ca_file: None,
             password_file: None,
             transport: Choice::Auto,
             timeout: Duration::from_secs(10),
@@ -324,6 +341,8 @@ pub(crate) struct UploadConfig {
     /// Upload URL with everything but the password.
     pub url: Url,
     pub password: Secret,
+    /// To trust beside the system's.
+    pub authorities: Vec<Certificate>,
     pub transport: Choice,
     pub timeout: Duration,
     pub retry_min: Duration,
@@ -391,6 +410,13 @@ impl UploadConfig {
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(wrong("not a relay's URL; write http://host:5000/"));
         }
+        let local = url.host().is_some_and(|host| is_local(&host));
+        if url.scheme() == "http" && !local && !raw.plain_http {
+            return Err(wrong(
+                "everybody on the way to it could read the password; write https://, or, if that \
+                 is what you want, upload.plain_http = true (--plain-http)",
+            ));
+        }
         let (passwords, others): (Vec<_>, Vec<_>) =
             url.query_pairs().into_owned().partition(|(name, _)| name == "password");
         url.set_query(None);
@@ -414,7 +440,20 @@ impl UploadConfig {
         let RawUpload { transport, timeout, retry_min, retry_max, .. } = *raw;
         let RawUpload { transfer, min_width, min_quality, .. } = *raw;
         let adapt = raw.adapt.then_some(AdaptConfig { transfer, min_width, min_quality });
-        Ok(UploadConfig { url, password, transport, timeout, retry_min, retry_max, adapt })
+        let authorities = raw.ca_file.as_deref().map(authorities).transpose();
+        let authorities = authorities
+            .map_err(|wrong| ConfigError::Value(format!("upload.ca_file: {wrong}")))?
+            .unwrap_or_default();
+        Ok(UploadConfig {
+            url,
+            password,
+            authorities,
+            transport,
+            timeout,
+            retry_min,
+            retry_max,
+            adapt,
+        })
     }
 }
 

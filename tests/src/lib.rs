@@ -96,6 +96,11 @@ impl Relay {
         })
     }
 
+    /// Whether it never got a picture.
+    pub fn is_empty(&self) -> bool {
+        get(self.address, "/live.jpeg").is_ok_and(|answer| answer.status() == 503)
+    }
+
     fn try_frame(&self, path: &str) -> Result<Message, String> {
         let answer = get(self.address, path).map_err(|error| error.to_string())?;
         match answer.status() {

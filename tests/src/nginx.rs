@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -27,10 +28,14 @@ pub struct Nginx {
 /// # Panics
 /// It does not come up.
 pub fn nginx(site: &str, changes: &[(&str, &str)]) -> Nginx {
+    start(site, changes, "")
+}
+
+fn start(site: &str, changes: &[(&str, &str)], options: &str) -> Nginx {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let mut text = fs::read_to_string(of_repository("docs/nginx").join(site)).unwrap();
-    let listen = format!("listen 127.0.0.1:{port};");
+    let listen = format!("listen 127.0.0.1:{port}{options};");
     for (from, to) in [("listen 80;", listen.as_str())].iter().chain(changes) {
         assert!(text.contains(from), "{site} has no {from}");
         text = text.replace(from, to);
@@ -48,6 +53,7 @@ pub fn nginx(site: &str, changes: &[(&str, &str)]) -> Nginx {
     fs::write(&file, config).unwrap();
     let program = Program::start("nginx", Command::new("nginx").arg("-c").arg(&file));
     let address = SocketAddr::from(([127, 0, 0, 1], port));
+    // Over TLS it answers this with 400, and that is an answer, too.
     eventually("nginx", SOON, || get(address, "/nothing-here").map_err(|e| e.to_string()));
     Nginx { _program: program, address, _folder: folder }
 }
@@ -58,4 +64,58 @@ pub fn nginx(site: &str, changes: &[(&str, &str)]) -> Nginx {
 /// There is none.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// An authority of our own, and certificates of it for a server on this machine.
+#[derive(Debug)]
+pub struct Authority {
+    folder: TempDir,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut params = rcgen::CertificateParams::new([]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        // Two that have the same name would take each other for themselves, with a wrong key.
+        let name = folder.path().display().to_string();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let key = rcgen::KeyPair::generate().unwrap();
+        fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        Authority { folder, issuer: rcgen::Issuer::new(params, key) }
+    }
+}
+
+impl Authority {
+    /// Its own certificate, as a file.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// nginx as a proxy with TLS before a relay: its certificate is for this name or address, and
+    /// valid until the end of this year.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn nginx(&self, relay: SocketAddr, name: &str, until: i32) -> Nginx {
+        let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until, 12, 31);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let (pem, secret) = (self.folder.path().join("pem"), self.folder.path().join("key"));
+        fs::write(&pem, certificate.pem()).unwrap();
+        fs::write(&secret, key.serialize_pem()).unwrap();
+        let tls = format!(
+            "    ssl_certificate {}; ssl_certificate_key {};",
+            pem.display(),
+            secret.display()
+        );
+        let to = relay.to_string();
+        let server = format!("{tls}\n    server_name camera.example.org;");
+        let changes =
+            [("127.0.0.1:5000", to.as_str()), ("    server_name camera.example.org;", &server)];
+        start("stillwatch-proxy.conf", &changes, " ssl")
+    }
 }

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::Duration;
 
+use stories::nginx::Authority;
 use stories::{Relay, agent, seq_of};
 use testbed::eventually::{becomes_true, eventually};
 use testbed::link::Link;
@@ -314,4 +315,46 @@ fn a_long_way_alone_makes_no_picture_smaller() {
     }
     let said = agent.lines().into_iter().filter(|line| line.contains("uplink: ")).count();
     assert_eq!(said, 0, "{:?}", agent.lines());
+}
+
+#[test]
+fn over_tls_only_to_who_it_should_be() {
+    let (relay, ours, others) = (Relay::start(), Authority::default(), Authority::default());
+    let trusting = |authority: &Authority| {
+        let file = authority.file();
+        variables(&[("STILLWATCH_UPLOAD_CA_FILE", file.to_str().unwrap())])
+    };
+    for (authority, name, until, trusts, line) in [
+        (&ours, "127.0.0.1", 2020, &ours, "certificate is not valid at this time"),
+        (&ours, "relay.example.org", 2099, &ours, "certificate is for another name"),
+        (&ours, "127.0.0.1", 2099, &others, "certificate is from an authority that is not trusted"),
+    ] {
+        let nginx = authority.nginx(relay.address, name, until);
+        let url = format!("https://{}/", nginx.address);
+        let agent = agent(&url, &PATTERN, &trusting(trusts));
+        agent.line(line);
+        assert!(relay.is_empty(), "{line}");
+    }
+    let nginx = ours.nginx(relay.address, "127.0.0.1", 2099);
+    let url = format!("https://{}/", nginx.address);
+    let agent = agent(&url, &PATTERN, &trusting(&ours));
+    agent.line("uploading over a WebSocket");
+    relay.frame_after(seq_of(&relay.frame("/live.jpeg")));
+}
+
+#[test]
+fn a_file_of_authorities_that_is_none_is_named() {
+    for content in ["", "no certificate\n"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        std::fs::write(&file, content).unwrap();
+        let mut agent = agent(
+            "https://127.0.0.1:1/",
+            &PATTERN,
+            &variables(&[("STILLWATCH_UPLOAD_CA_FILE", file.to_str().unwrap())]),
+        );
+        let line = agent.line("upload.ca_file");
+        assert!(line.contains("ca.pem") && line.contains("PEM"), "{line}");
+        assert_eq!(agent.ended().code(), Some(78), "a wrong configuration");
+    }
 }

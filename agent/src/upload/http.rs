@@ -2,12 +2,13 @@
 //! the query. One connection, kept open between frames.
 
 use std::error::Error;
+use std::path::Path;
 use std::time::Duration;
 
 use frame::report::{REPORT, Report};
 use frame::{Frame, wire};
 use reqwest::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, redirect};
+use reqwest::{Certificate, Client, RequestBuilder, Response, redirect};
 use runtime::secret::Secret;
 use url::Url;
 
@@ -44,6 +45,7 @@ impl Http {
             _ => Client::builder().tls_certs_only([]),
         };
         let client = builder
+            .tls_certs_merge(config.authorities.clone())
             .user_agent(concat!("stillwatch-agent/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .http1_only()
@@ -102,6 +104,19 @@ impl Http {
     }
 }
 
+/// The certificates of a file.
+///
+/// # Errors
+/// What is wrong with it, for whoever named it.
+pub(crate) fn authorities(path: &Path) -> Result<Vec<Certificate>, String> {
+    let wrong = |why: &str| format!("{}: {why}", path.display());
+    let pem = std::fs::read(path).map_err(|error| wrong(&format!("can't read it: {error}")))?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(wrong("no certificate in it; it has to be PEM (BEGIN CERTIFICATE)")),
+    }
+}
+
 /// Reads the body to its end, so that the connection can be used again, unless it is too long.
 async fn read(response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {
     let mut body = Vec::new();
@@ -116,6 +131,9 @@ async fn read(response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {
 /// The innermost cause in plain words; the outer ones ("error sending request for url …") say
 /// nothing more, and would show the password.
 pub(super) fn explained(error: &reqwest::Error) -> String {
+    if let Some(untrusted) = causes(error).find_map(untrusted) {
+        return untrusted;
+    }
     let cause = innermost(error);
     let hint = match os_error(error) {
         Some(libc::ECONNREFUSED) => "no relay listens there",
@@ -127,6 +145,27 @@ pub(super) fn explained(error: &reqwest::Error) -> String {
         _ => "the relay's answer makes no sense",
     };
     format!("{hint} ({cause})")
+}
+
+/// Why the relay's certificate was refused, if this is what an error is about, and what to do.
+fn untrusted(cause: &(dyn Error + 'static)) -> Option<String> {
+    // What an I/O error holds is not its source, but what it stands for; it may hold another.
+    if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+        return untrusted(io.get_ref()?);
+    }
+    let rustls::Error::InvalidCertificate(why) = cause.downcast_ref()? else { return None };
+    let has = |word: &str| format!("{why:?}").starts_with(word);
+    let hint = if has("UnknownIssuer") {
+        "is from an authority that is not trusted here (upload.ca_file names further ones)"
+    } else if has("Expired") || has("NotValidYet") {
+        "is not valid at this time: it has run out, or this machine's clock is wrong"
+    } else if has("NotValidForName") {
+        "is for another name than upload.relay says"
+    } else {
+        "is not good"
+    };
+    // What it says itself has the seconds that have passed, and would be news each time.
+    Some(format!("the relay's certificate {hint}"))
 }
 
 /// All causes of an error, outermost first.

@@ -7,6 +7,7 @@ mod adapt;
 mod http;
 mod link;
 mod outcome;
+mod plain;
 mod thin;
 mod transport;
 mod websocket;
@@ -25,9 +26,10 @@ use tokio_util::sync::CancellationToken;
 use crate::config::UploadConfig;
 use crate::health::Health;
 pub(crate) use adapt::AdaptConfig;
-pub(crate) use http::{Http, HttpError};
+pub(crate) use http::{Http, HttpError, authorities};
 use link::Link;
 use outcome::Failure;
+pub(crate) use plain::is_local;
 pub(crate) use transport::Choice;
 
 /// The loop turns at least this often, with nothing to send too: the watchdog watches it.
