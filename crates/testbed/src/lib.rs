@@ -13,3 +13,4 @@ pub mod link;
 pub mod photographs;
 pub mod program;
 pub mod relay;
+pub mod scenario;

@@ -27,6 +27,8 @@ struct Rules {
     /// How long everything is on its way, in µs, in each direction.
     late_us: AtomicU64,
     silent: AtomicBool,
+    refuses: AtomicBool,
+    portal: AtomicBool,
     /// Connections made so far, and how many of the first are forgotten.
     made: AtomicU64,
     forgotten: AtomicU64,
@@ -58,9 +60,15 @@ impl Link {
                 if rules.over.load(Ordering::Relaxed) {
                     return;
                 }
-                let (Ok(client), Ok(server)) = (client, connect(server)) else {
+                let Ok(client) = client else { continue };
+                if rules.refuses.load(Ordering::Relaxed) {
                     continue;
-                };
+                }
+                if rules.portal.load(Ordering::Relaxed) {
+                    thread::spawn(move || log_in(client));
+                    continue;
+                }
+                let Ok(server) = connect(server) else { continue };
                 let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
                 if open.len() == MAX_CONNECTIONS {
                     open.remove(0);
@@ -101,6 +109,16 @@ impl Link {
         self.rules.forgotten.store(made, Ordering::Relaxed);
     }
 
+    /// Closes further connections at once; or does not any more.
+    pub fn refuse(&self, refuses: bool) {
+        self.rules.refuses.store(refuses, Ordering::Relaxed);
+    }
+
+    /// Answers whatever is asked on further connections with a page to log in, as a hotel does.
+    pub fn portal(&self, portal: bool) {
+        self.rules.portal.store(portal, Ordering::Relaxed);
+    }
+
     /// Cuts the connections that are open.
     pub fn cut(&self) {
         for stream in self.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
@@ -116,6 +134,22 @@ impl Drop for Link {
         self.cut();
         // Wakes the thread that accepts.
         let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// 200, and a page that is nobody's answer.
+fn log_in(mut client: TcpStream) {
+    let mut request = [0; PIECE];
+    if client.read(&mut request).is_ok_and(|length| length > 0) {
+        let page = "<html>Welcome! Please log in.</html>";
+        let length = page.len();
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}");
+        // Whoever asked may be gone.
+        let _ = client.write_all(format!("{head}\r\nConnection: close\r\n\r\n{page}").as_bytes());
+        // What it still sends would destroy the answer on its way.
+        let _ = client.shutdown(Shutdown::Write);
+        while client.read(&mut request).is_ok_and(|length| length > 0) {}
     }
 }
 
