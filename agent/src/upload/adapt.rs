@@ -3,7 +3,8 @@
 //!
 //! The rate needs no decision: one frame is in flight, and the next is the newest by then. If a
 //! frame still takes longer than it may, quality falls first, then size, as far as the owner allows.
-//! Down at once, because every frame that is too large is late; up one step at a time, and only
+//! Down soon, because every frame that is too large is late: at the second one, or at the first that
+//! is far too slow, for a machine may falter once. Up one step at a time, and only
 //! when that step would have fitted well for a while, so that a link that wavers does not make the
 //! picture waver.
 
@@ -20,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How much one transfer says about the link: a slower one than expected more than a quicker one.
 const SLOWER_WEIGHT: f64 = 0.5;
 const QUICKER_WEIGHT: f64 = 0.2;
+
+/// So many times as long as it may take is more than one bad moment.
+const FAR_TOO_SLOW: u32 = 2;
 
 /// Smaller transfers say nothing: they fit into the kernel's and the router's buffers. Two packets.
 const TELLING_BYTES: usize = 3_000;
@@ -75,6 +79,8 @@ pub(super) struct Adapt {
     at: usize,
     /// What the link carries, in bytes a second; `None` before anything was sent.
     rate: Option<f64>,
+    /// The last one took too long.
+    slow: bool,
     /// A step up would fit since then.
     fits_since: Option<Mono>,
 }
@@ -82,7 +88,7 @@ pub(super) struct Adapt {
 impl Adapt {
     pub(super) fn new(config: AdaptConfig) -> Adapt {
         let ratios = STEPS.map(|(_, ratio)| ratio);
-        Adapt { config, ratios, at: 0, rate: None, fits_since: None }
+        Adapt { config, ratios, at: 0, rate: None, slow: false, fits_since: None }
     }
 
     /// How the next frame is to be sent, a picture of this width.
@@ -125,21 +131,26 @@ impl Adapt {
             }));
         }
         let before = self.at;
-        self.choose(now, original, width);
+        let far_too_slow = took > self.config.transfer * FAR_TOO_SLOW;
+        self.choose(now, far_too_slow, original, width);
         self.at != before
     }
 
-    fn choose(&mut self, now: Mono, original: usize, width: u16) {
+    fn choose(&mut self, now: Mono, far_too_slow: bool, original: usize, width: u16) {
         let limit = self.config.transfer.as_secs_f64();
         let allowed: Vec<usize> = self.allowed(width).collect();
         let here = allowed.iter().copied().filter(|place| *place <= self.at).max().unwrap_or(0);
         if self.takes(here, original) > limit {
             self.fits_since = None;
+            if !std::mem::replace(&mut self.slow, true) && !far_too_slow {
+                return;
+            }
             let fits =
                 allowed.iter().copied().find(|p| *p > here && self.takes(*p, original) <= limit);
             self.at = fits.or(allowed.last().copied()).unwrap_or(here).max(here);
             return;
         }
+        self.slow = false;
         self.at = here;
         let better = allowed.iter().copied().filter(|place| *place < here).max();
         let Some(better) = better.filter(|p| self.takes(*p, original) <= limit * ROOM) else {
@@ -248,6 +259,21 @@ mod tests {
             let (step, took) = world.send(20_000.0);
             assert!(took <= CONFIG.transfer, "{step:?} {took:?}");
         }
+    }
+
+    #[test]
+    fn one_bad_moment_is_none_and_two_are() {
+        let mut world = World::new(CONFIG, 100_000, 1.0);
+        let steps = world.run(1_000_000.0, 1);
+        assert_eq!(steps.last(), Some(&Step::UNTOUCHED));
+        let mut fresh = World::new(CONFIG, 100_000, 1.0);
+        fresh.send(150_000.0);
+        assert_eq!(fresh.adapt.step(1280), Step::UNTOUCHED, "0.67 s");
+        fresh.send(150_000.0);
+        assert_ne!(fresh.adapt.step(1280), Step::UNTOUCHED, "again");
+        let mut fresh = World::new(CONFIG, 100_000, 1.0);
+        fresh.send(50_000.0);
+        assert_ne!(fresh.adapt.step(1280), Step::UNTOUCHED, "2 s");
     }
 
     #[test]
