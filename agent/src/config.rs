@@ -140,8 +140,8 @@ pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "upload.retry_max",
         kind: Kind::Duration(10, 600_000),
-        default: "\"5s\"",
-        help: "The longest wait between two attempts.",
+        default: "\"2s\"",
+        help: "The longest wait between two attempts: so soon a camera is live again when the network is.",
     },
     Key {
         name: "upload.adapt",
@@ -298,7 +298,7 @@ impl Default for RawUpload {
             transport: Choice::Auto,
             timeout: Duration::from_secs(10),
             retry_min: Duration::from_millis(200),
-            retry_max: Duration::from_secs(5),
+            retry_max: Duration::from_secs(2),
             adapt: true,
             transfer: Duration::from_millis(500),
             min_width: 320,
