@@ -9,6 +9,7 @@ use std::time::Duration;
 use frame::CameraId;
 use frame::report::REPORT;
 use futures_util::Stream;
+use http::header::ORIGIN;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use ladder::Mono;
@@ -119,17 +120,17 @@ impl Site {
         }
         if request.method == Method::OPTIONS && target.is_shared() {
             let mut response = respond::empty(StatusCode::NO_CONTENT);
-            self.origins.preflight(&request.headers, response.headers_mut());
+            self.origins.preflight(request.headers.get(ORIGIN), response.headers_mut());
             return response;
         }
         if !request.looks() {
             let upload = target.uploads_to().is_some();
             return respond::method_not_allowed(if upload { LOOK_AND_UPLOAD } else { LOOK });
         }
-        let (shared, headers) = (target.is_shared(), request.headers.clone());
+        let (shared, asking) = (target.is_shared(), request.headers.get(ORIGIN).cloned());
         let mut response = self.look(target, path.as_str(), request).await;
         if shared {
-            self.origins.share(&headers, response.headers_mut());
+            self.origins.share(asking.as_ref(), response.headers_mut());
         }
         response
     }

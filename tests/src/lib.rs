@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "it is test code, and a panic is how a test fails")]
 
 pub mod browser;
+pub mod card;
 pub mod nginx;
 
 use std::net::SocketAddr;
@@ -15,6 +16,9 @@ use testbed::program::{Program, SOON, command};
 
 /// The password of every story.
 pub const PASSWORD: &str = "story-password";
+
+/// Debian's Python, which has Debian's packages; another one may come first in PATH.
+pub const PYTHON: &str = "/usr/bin/python3";
 
 /// A running relay with a data directory of its own.
 #[derive(Debug)]

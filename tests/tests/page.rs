@@ -22,8 +22,9 @@ use chromiumoxide::cdp::browser_protocol::emulation::{
 use chromiumoxide::cdp::browser_protocol::network::OverrideNetworkStateParams;
 use serde_json::{Value, json};
 use stories::browser::{Browser, Tab};
+use stories::card::SHOWN;
 use stories::nginx::nginx;
-use stories::{PASSWORD, Relay, agent};
+use stories::{PASSWORD, PYTHON, Relay, agent};
 use testbed::eventually::eventually;
 use testbed::http::{get, request};
 use testbed::link::Link;
@@ -36,24 +37,6 @@ const STATE: &str = "document.querySelector('.camera').dataset.state";
 const WORDS: &str = "document.querySelector('.words').textContent";
 const GREY: &str = "getComputedStyle(document.querySelector('.picture')).filter !== 'none'";
 
-/// Reads the test card's number off the canvas: see `agent/src/sensor/pattern.rs`.
-const NUMBER: &str = "(() => {
-    const shown = document.querySelector('canvas.picture');
-    const { width, height } = shown;
-    // In the middle of the code's 16 rows, in a picture that was 360 pixels high.
-    const row = Math.round(height - 8 * height / 360);
-    const context = new OffscreenCanvas(width, 1).getContext('2d', { willReadFrequently: true });
-    context.drawImage(shown, 0, row, width, 1, 0, 0, width, 1);
-    const pixels = context.getImageData(0, 0, width, 1).data;
-    const block = (n) => pixels[4 * Math.floor((2 * n + 1) * width / 68)];
-    if (block(0) - block(1) < 100) return null;
-    let number = 0;
-    for (let n = 2; n < 34; n++) {
-        number = number * 2 + (block(n) > (block(0) + block(1)) / 2 ? 1 : 0);
-    }
-    return { number, seq: document.querySelector('.camera').dataset.seq };
-})()";
-
 fn screenshot(tab: &Tab, name: &str) {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
     tab.screenshot(&folder.join(format!("{name}.png")));
@@ -63,10 +46,18 @@ fn is(state: &str) -> String {
     format!("{STATE} === '{state}'")
 }
 
+/// A relay that shows the test card, and the agent that brings it.
+fn with_test_card() -> (Relay, Program) {
+    let relay = Relay::start();
+    let agent = agent(&relay.url(), &PATTERN, &[]);
+    relay.frame("/live.jpeg");
+    (relay, agent)
+}
+
 /// The number on the canvas, once there is one.
 fn number(tab: &Tab) -> u64 {
     eventually("a test card on the canvas", SOON, || {
-        let found = tab.eval(NUMBER);
+        let found = tab.eval(SHOWN);
         found["number"].as_u64().ok_or_else(|| format!("{found} {:?}", tab.complaints()))
     })
 }
@@ -97,9 +88,7 @@ fn post(relay: &Relay, path: &str, body: &[u8]) {
 
 #[test]
 fn each_way_shows_the_very_frame_that_was_sent() {
-    let relay = Relay::start();
-    let _agent = agent(&relay.url(), &PATTERN, &[]);
-    relay.frame("/live.jpeg");
+    let (relay, _agent) = with_test_card();
     let browser = Browser::start(&[]);
     for way in ["websocket", "mjpeg", "poll"] {
         let tab = browser.open(&format!("{}?transport={way}", relay.url()));
@@ -107,7 +96,7 @@ fn each_way_shows_the_very_frame_that_was_sent() {
         moves(&tab);
         moves(&tab);
         tab.becomes(&format!("document.querySelector('.camera').dataset.way === '{way}'"));
-        let found = tab.eval(NUMBER);
+        let found = tab.eval(SHOWN);
         // The agent counts its uploads as the card its frames.
         assert_eq!(found["seq"], found["number"].to_string(), "{way}");
         assert_eq!(tab.eval(GREY), false, "{way}");
@@ -119,9 +108,7 @@ fn each_way_shows_the_very_frame_that_was_sent() {
 
 #[test]
 fn what_a_proxy_blocks_is_gone_round() {
-    let relay = Relay::start();
-    let _agent = agent(&relay.url(), &PATTERN, &[]);
-    relay.frame("/live.jpeg");
+    let (relay, _agent) = with_test_card();
     let to = relay.address.to_string();
     let browser = Browser::start(&[]);
     let to = ("127.0.0.1:5000", to.as_str());
@@ -207,9 +194,7 @@ fn watching(relay: &Relay) -> Value {
 
 #[test]
 fn a_hidden_tab_takes_no_frames_and_goes_on_when_it_is_seen() {
-    let relay = Relay::start();
-    let _agent = agent(&relay.url(), &PATTERN, &[]);
-    relay.frame("/live.jpeg");
+    let (relay, _agent) = with_test_card();
     let browser = Browser::start(&[]);
     let tab = browser.open(&relay.url());
     moves(&tab);
@@ -219,9 +204,9 @@ fn a_hidden_tab_takes_no_frames_and_goes_on_when_it_is_seen() {
     tab.becomes("document.visibilityState === 'hidden'");
     eventually("no viewer", SOON, || if watching(&relay) == 0 { Ok(()) } else { Err("one") });
     let asked = tab.requests().len();
-    let seen = tab.eval(NUMBER);
+    let seen = tab.eval(SHOWN);
     relay.frame_after(stories::seq_of(&relay.frame("/live.jpeg")) + 10);
-    assert_eq!((tab.requests().len(), tab.eval(NUMBER)), (asked, seen));
+    assert_eq!((tab.requests().len(), tab.eval(SHOWN)), (asked, seen));
     tab.to_front();
     tab.becomes(&is("live"));
     moves(&tab);
@@ -258,9 +243,7 @@ fn on_a_slow_link_the_picture_is_late_and_says_so_and_a_silent_one_is_noticed() 
 
 #[test]
 fn the_viewers_clock_may_be_wrong() {
-    let relay = Relay::start();
-    let _agent = agent(&relay.url(), &PATTERN, &[]);
-    relay.frame("/live.jpeg");
+    let (relay, _agent) = with_test_card();
     for (name, offset) in [("ahead", "+3600"), ("behind", "-3600")] {
         let browser = Browser::start(&[]);
         let tab = browser.tab();
@@ -408,9 +391,7 @@ fn pictures_that_can_not_be_drawn_are_no_live_pictures() {
 
 #[test]
 fn browsers_without_create_image_bitmap_and_without_javascript() {
-    let relay = Relay::start();
-    let _agent = agent(&relay.url(), &PATTERN, &[]);
-    relay.frame("/live.jpeg");
+    let (relay, _agent) = with_test_card();
     let browser = Browser::start(&[]);
     let tab = browser.tab();
     tab.before_each_page("delete globalThis.createImageBitmap;");
@@ -434,9 +415,7 @@ fn browsers_without_create_image_bitmap_and_without_javascript() {
 
 #[test]
 fn pause_save_full_screen_by_button_and_by_key() {
-    let relay = Relay::start();
-    let _agent = agent(&relay.url(), &PATTERN, &[]);
-    relay.frame("/live.jpeg");
+    let (relay, _agent) = with_test_card();
     let browser = Browser::start(&[]);
     let tab = browser.open(&relay.url());
     moves(&tab);
@@ -473,9 +452,7 @@ fn pause_save_full_screen_by_button_and_by_key() {
 
 #[test]
 fn in_five_languages() {
-    let relay = Relay::start();
-    let _agent = agent(&relay.url(), &PATTERN, &[]);
-    relay.frame("/live.jpeg");
+    let (relay, _agent) = with_test_card();
     for (tag, live, pause) in [
         ("en-GB", "Live", "Pause"),
         ("de-CH", "Live", "Anhalten"),
@@ -512,7 +489,7 @@ fn one_line_puts_it_on_another_site() {
     let _agents = [&relay, &closed].map(|relay| agent(&relay.url(), &PATTERN, &[]));
     let browser = Browser::start(&[]);
     let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new("/usr/bin/python3");
+    let mut command = Command::new(PYTHON);
     command.args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"]).arg(folder.path());
     let _site = Program::start("a site", command.arg(port.to_string()));
     let show = |name: &str, body: &str| {
@@ -647,9 +624,7 @@ fn after_a_sleep_nothing_is_called_live_that_was_not_drawn_since() {
 
 #[test]
 fn dark_or_light_with_or_without_motion_and_the_exact_moment() {
-    let relay = Relay::start();
-    let _agent = agent(&relay.url(), &PATTERN, &[]);
-    relay.frame("/live.jpeg");
+    let (relay, _agent) = with_test_card();
     let browser = Browser::start(&[]);
     let tab = browser.open(&relay.url());
     tab.becomes(&is("live"));
@@ -678,9 +653,7 @@ fn dark_or_light_with_or_without_motion_and_the_exact_moment() {
 
 #[test]
 fn in_another_network_it_begins_anew_at_once() {
-    let relay = Relay::start();
-    let _agent = agent(&relay.url(), &PATTERN, &[]);
-    relay.frame("/live.jpeg");
+    let (relay, _agent) = with_test_card();
     let link = Link::to(relay.address);
     let browser = Browser::start(&[]);
     let tab = browser.open(&format!("http://{}/", link.address));

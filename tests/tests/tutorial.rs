@@ -6,13 +6,11 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use stories::{PASSWORD, Relay, agent};
+use stories::card::on_screenshot;
+use stories::{PASSWORD, PYTHON, Relay, agent};
 use testbed::eventually::eventually;
 use testbed::http::get;
 use testbed::program::{Program, SOON};
-
-/// Debian's Python, which has Debian's packages; another one may come first in PATH.
-const PYTHON: &str = "/usr/bin/python3";
 
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tutorial").join(name)
@@ -73,33 +71,14 @@ fn our_agent_uploads_to_the_tutorials_server() {
 
 #[test]
 fn the_tutorials_page_shows_a_moving_picture_in_chromium() {
-    let (width, height) = (640, 360);
     let relay = Relay::start();
-    let size = format!("{width}x{height}");
-    let _agent = agent(&relay.url(), &["--source", "pattern", "--size", &size, "--fps", "10"], &[]);
+    let _agent =
+        agent(&relay.url(), &["--source", "pattern", "--size", "640x360", "--fps", "10"], &[]);
     relay.frame("/live.jpeg");
     let folder = tempfile::tempdir().unwrap();
-    let shown = |name: &str| {
-        let picture = folder.path().join(name);
-        let mut command = Command::new("chromium");
-        command
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"])
-            .args(["--no-first-run", "--disable-background-networking", "--disable-sync"])
-            .args(["--disable-component-update", "--hide-scrollbars", "--window-size=800,500"])
-            // Several refreshes happen before the picture of the page is taken.
-            .args(["--virtual-time-budget=2000"])
-            .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
-            .arg(format!("--screenshot={}", picture.display()))
-            .arg(format!("{}test", relay.url()));
-        let mut chromium = Program::start("chromium", &mut command);
-        assert!(chromium.ended().success());
-        let mut command = Command::new(PYTHON);
-        command.arg(script("read_code.py")).arg(&picture).arg(width.to_string());
-        let output = command.arg(height.to_string()).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        text.parse::<u64>().unwrap_or_else(|error| panic!("{text:?}: {error}: {errors}"))
-    };
+    let url = format!("{}test", relay.url());
+    // Several refreshes happen before the picture of the page is taken.
+    let shown = |name| on_screenshot(folder.path(), name, "--virtual-time-budget=2000", &url);
     let first = shown("first.png");
     let second = shown("second.png");
     assert!(second > first && first > 0, "{first}, then {second}");

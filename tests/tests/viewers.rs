@@ -6,16 +6,14 @@
 use std::fs;
 use std::process::Command;
 
+use stories::card::on_screenshot;
 use stories::nginx::nginx;
-use stories::{PASSWORD, Relay, agent, of_repository, seq_of};
+use stories::{PASSWORD, PYTHON, Relay, agent, of_repository, seq_of};
 use testbed::eventually::becomes_true;
 use testbed::http::{get, request};
-use testbed::program::{Program, SOON};
+use testbed::program::SOON;
 
 const PATTERN: [&str; 6] = ["--source", "pattern", "--size", "640x360", "--fps", "10"];
-
-/// Debian's Python, which has Debian's packages; another one may come first in PATH.
-const PYTHON: &str = "/usr/bin/python3";
 
 #[test]
 fn nginx_serves_the_export_and_never_says_not_modified() {
@@ -152,23 +150,8 @@ fn chromium_shows_the_last_picture_though_no_other_follows() {
     let image = |path: &str| format!("<img src=\"{}{path}\">", relay.url());
     let shown = |name: &str, html: &str| {
         fs::write(&page, html).unwrap();
-        let picture = folder.path().join(name);
-        let mut command = Command::new("chromium");
-        command
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"])
-            .args(["--no-first-run", "--disable-background-networking", "--disable-sync"])
-            .args(["--disable-component-update", "--hide-scrollbars", "--window-size=800,500"])
-            .args(["--timeout=3000"])
-            .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
-            .arg(format!("--screenshot={}", picture.display()))
-            .arg(format!("file://{}", page.display()));
-        assert!(Program::start("chromium", &mut command).ended().success());
-        let mut command = Command::new(PYTHON);
-        command.arg(of_repository("tests/tutorial/read_code.py")).arg(&picture);
-        let output = command.args(["640", "360"]).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let number = String::from_utf8_lossy(&output.stdout).trim().parse::<u64>();
-        number.unwrap_or_else(|error| panic!("{error}: {said}"))
+        let url = format!("file://{}", page.display());
+        on_screenshot(folder.path(), name, "--timeout=3000", &url)
     };
     let still = shown("still.png", &image("live.jpeg"));
     assert_eq!(shown("stream.png", &image("live.mjpeg")), still);

@@ -125,11 +125,6 @@ class Camera {
     return this.#drawn;
   }
 
-  /** For whoever measures: how old the picture on the screen is, in ms; null if that is not known. */
-  get age() {
-    return this.#age(performance.now());
-  }
-
   set paused(paused) {
     this.#paused = paused;
     this.#startOrStop();
@@ -250,8 +245,13 @@ class Camera {
     }
   }
 
+  /** What to ask for, as it stands in addresses; empty for the picture's own size. */
+  get #size() {
+    return this.#width ? `${this.#width}x65535` : "";
+  }
+
   #place() {
-    const size = this.#width ? `${this.#width}x65535` : null;
+    const size = this.#size;
     return {
       pollMs: this.#grid ? GRID_POLL_MS : POLL_MS,
       stream: (name) => this.#base + name + (size ? `?size=${size}` : ""),
@@ -265,8 +265,8 @@ class Camera {
    * @returns whether the relay answered
    */
   async #still(method, signal, late = () => false) {
-    const size = this.#width ?? "";
-    const url = address(`${this.#base}live${size && `${size}x65535`}.jpeg`);
+    const size = this.#size;
+    const url = address(`${this.#base}live${size}.jpeg`);
     const abort = new AbortController();
     const stop = () => abort.abort();
     const timer = setTimeout(stop, ANSWER_MS);
@@ -500,7 +500,7 @@ class Camera {
 
   #renderTime(now, age) {
     if (!this.#drawn) return;
-    const text = secondText(this.#drawn.captured, age ?? 0);
+    const text = timeText(this.#drawn.captured, age ?? 0, { second: "2-digit" });
     if (this.#time.textContent === text) return;
     this.#time.textContent = text;
     this.#time.dateTime = new Date(this.#drawn.captured).toISOString();

@@ -27,17 +27,10 @@ function ageText(ms) {
 /** More than so many ms ago, the time of day alone could be taken for today's. */
 const SAME_DAY_MS = 20 * 3600 * 1000;
 
-/** When something was, from ms since the epoch, `age` ms ago. */
-function timeText(unixMs, age) {
+/** When something was, from ms since the epoch, `age` ms ago; `more` to show of it. */
+function timeText(unixMs, age, more = {}) {
   const day = age < SAME_DAY_MS ? {} : { day: "numeric", month: "short", year: "numeric" };
-  const format = { ...day, hour: "2-digit", minute: "2-digit" };
-  return new Intl.DateTimeFormat(language, format).format(unixMs);
-}
-
-/** The time of day with seconds. */
-function secondText(unixMs, age) {
-  const day = age < SAME_DAY_MS ? {} : { day: "numeric", month: "short", year: "numeric" };
-  const format = { ...day, hour: "2-digit", minute: "2-digit", second: "2-digit" };
+  const format = { ...day, hour: "2-digit", minute: "2-digit", ...more };
   return new Intl.DateTimeFormat(language, format).format(unixMs);
 }
 

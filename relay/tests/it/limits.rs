@@ -15,14 +15,7 @@ use crate::relay::{PHOTO, ROOT, Relay, answer, jpeg};
 fn one_address_has_only_so_many_connections() {
     let relay =
         Relay::with("relay.max_connections_per_address = 2\nrelay.proxies = \"192.0.2.1/32\"");
-    let held: Vec<TcpStream> = (0..2)
-        .map(|_| {
-            let mut stream = relay.connect();
-            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: r\r\n\r\n").unwrap();
-            assert_eq!(answer(&mut stream).status(), 200);
-            stream
-        })
-        .collect();
+    let held = relay.hold(2);
     let refused = answer(&mut relay.connect());
     assert_eq!((refused.status(), refused.header("retry-after")), (429, Some("5")));
     assert_eq!(refused.body, b"too many connections from your address\n");

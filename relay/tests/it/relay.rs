@@ -177,6 +177,17 @@ impl Relay {
         self.program.lines().iter().filter(|line| line.contains(text)).count()
     }
 
+    /// Connections that have had an answer and stay open.
+    pub(crate) fn hold(&self, count: usize) -> Vec<TcpStream> {
+        let open = |_| {
+            let mut stream = self.connect();
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: r\r\n\r\n").unwrap();
+            assert_eq!(answer(&mut stream).status(), 200);
+            stream
+        };
+        (0..count).map(open).collect()
+    }
+
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();

@@ -1,7 +1,7 @@
 //! Connections: time-outs, limits, addresses, and the end.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use testbed::eventually::eventually;
@@ -47,14 +47,7 @@ fn one_connection_serves_many_requests() {
 #[test]
 fn one_connection_too_many_is_told_so() {
     let relay = Relay::with("relay.max_connections = 2");
-    let held: Vec<TcpStream> = (0..2)
-        .map(|_| {
-            let mut stream = relay.connect();
-            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: r\r\n\r\n").unwrap();
-            assert_eq!(answer(&mut stream).status(), 200);
-            stream
-        })
-        .collect();
+    let held = relay.hold(2);
     let mut third = relay.connect();
     let refused = answer(&mut third);
     assert_eq!((refused.status(), refused.body.as_slice()), (503, &b"too many connections\n"[..]));

@@ -8,6 +8,7 @@ use chromiumoxide::cdp::browser_protocol::network::{
 };
 use serde_json::Value;
 use stories::browser::{Browser, Tab};
+use stories::card::SHOWN;
 use stories::{Relay, agent};
 use testbed::eventually::{eventually, pause};
 use testbed::program::SOON;
@@ -20,22 +21,17 @@ const ROUND_TRIP_MS: f64 = 400.0;
 /// Notes each frame that is drawn: how old it is by this machine's clock (camera, relay and browser
 /// have the same), how old the page thinks it is, and whether the number in its pixels is that of
 /// the frame whose capture time it goes by.
-const WATCH: &str = "(() => {
-    globalThis.measured = { ages: [], wrong: 0 };
-    const section = document.querySelector('.camera');
-    const shown = document.querySelector('canvas.picture');
-    section.addEventListener('drawn', ({ detail }) => {
-        measured.ages.push(Date.now() - detail.captured);
-        const { width, height } = shown;
-        const context = new OffscreenCanvas(width, 1).getContext('2d', { willReadFrequently: true });
-        context.drawImage(shown, 0, height - 8, width, 1, 0, 0, width, 1);
-        const pixels = context.getImageData(0, 0, width, 1).data;
-        const block = (n) => pixels[4 * Math.floor((2 * n + 1) * width / 68)];
-        let number = 0;
-        for (let n = 2; n < 34; n++) number = number * 2 + (block(n) > 128 ? 1 : 0);
-        if (String(number) !== detail.seq) measured.wrong += 1;
-    });
-})()";
+fn watch() -> String {
+    format!(
+        "(() => {{
+            globalThis.measured = {{ ages: [], wrong: 0 }};
+            document.querySelector('.camera').addEventListener('drawn', ({{ detail }}) => {{
+                measured.ages.push(Date.now() - detail.captured);
+                if (String({SHOWN}?.number) !== detail.seq) measured.wrong += 1;
+            }});
+        }})()"
+    )
+}
 
 /// When the first picture was drawn, in ms after the page's HTML had come.
 const FIRST: &str = "document.addEventListener('DOMContentLoaded', () => {
@@ -106,7 +102,7 @@ fn ages(browser: &Browser, relay: &Relay, seconds: u64) -> bool {
         let tab = browser.open(&format!("{}?transport={way}", relay.url()));
         tab.becomes("document.querySelector('.camera').dataset.state === 'live'");
         tab.becomes(&format!("document.querySelector('.camera').dataset.way === '{way}'"));
-        tab.eval(WATCH);
+        tab.eval(&watch());
         pause(std::time::Duration::from_secs(seconds));
         let measured = tab.eval("measured");
         let mut ages: Vec<f64> = list(&measured, "ages");
@@ -151,7 +147,7 @@ fn memory(relay: &Relay, seconds: u64) {
     let mut browser = Browser::start(&[]);
     let tab = browser.open(&relay.url());
     tab.becomes("document.querySelector('.camera').dataset.state === 'live'");
-    tab.eval(WATCH);
+    tab.eval(&watch());
     let frames = HOUR.min(seconds * 180);
     println!("\n**Memory of the tab** ({frames} frames, drawn as fast as they come)\n");
     println!("| frames drawn | JavaScript heap and buffers, KiB | nodes | all processes, MiB |");
