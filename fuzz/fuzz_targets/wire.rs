@@ -36,7 +36,7 @@ fn head(data: &[u8]) {
 
 fn words(text: &str) {
     let flags = Flags::from_header(text);
-    assert_eq!(Flags::from_header(flags.to_header().unwrap_or_default()), flags);
+    assert_eq!(Flags::from_header(&flags.to_header().unwrap_or_default()), flags);
     if let Some(us) = parse_time(text) {
         assert_eq!(parse_time(&format_time(us, 6)), Some(us), "{text:?}");
     }

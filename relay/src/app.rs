@@ -77,8 +77,10 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let (store, Milestones { loaded, ended: mut store_ended }) = Store::start(StoreConfig {
         folder: config.data_dir.clone(),
         interval: config.store_interval,
+        history: config.history,
         restore: restore(Arc::clone(&board)),
         seconds: metrics.store_seconds.clone(),
+        history_dropped: metrics.history_dropped.clone(),
     })
     .map_err(RunError::Thread)?;
     tokio::select! {

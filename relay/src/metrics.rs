@@ -16,6 +16,7 @@ use prometheus::{
 
 use crate::board::{Board, NotScaled, Refused};
 use crate::freshness::State;
+use crate::store::{Persistence, Store};
 
 /// Seconds: from one camera interval on a good network to what nobody calls live.
 const AGES: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -51,6 +52,7 @@ pub(crate) struct Metrics {
     received: IntCounterVec,
     received_bytes: IntCounterVec,
     older: IntCounterVec,
+    past: IntCounterVec,
     refused: IntCounterVec,
     received_age: HistogramVec,
     sent: IntCounterVec,
@@ -68,6 +70,9 @@ pub(crate) struct Metrics {
     pub scale_refused: IntCounterVec,
     pub scale_seconds: Histogram,
     pub store_seconds: Histogram,
+    history_frames: IntGaugeVec,
+    history_bytes: IntGaugeVec,
+    pub history_dropped: IntCounter,
     pub export_failed: IntCounter,
 }
 
@@ -81,6 +86,8 @@ pub(crate) struct CameraMetrics {
     pub accepted: IntCounter,
     pub bytes: IntCounter,
     pub older: IntCounter,
+    /// Frames of the past.
+    pub past: IntCounter,
     pub refused: Refusals,
     pub received_age: Histogram,
     pub scaled: IntCounter,
@@ -144,6 +151,11 @@ impl Metrics {
                 "Uploads that were acknowledged and dropped: older than the frame held",
                 &[camera],
             )?,
+            past: by.counters(
+                "frames_past_received",
+                "Frames of the past that were accepted, from while the camera was offline",
+                &[camera],
+            )?,
             refused: by.counters(
                 "uploads_refused",
                 "Uploads that were refused; without a camera: for cameras that do not exist",
@@ -195,6 +207,12 @@ impl Metrics {
             scale_refused: by.counters("scale_refused", "Sizes that were refused", &["reason"])?,
             scale_seconds: by.histogram("scale_seconds", "Time to make a scaled picture")?,
             store_seconds: by.histogram("store_write_seconds", "Time to write to the database")?,
+            history_frames: by.gauges("history_frames", "Frames in the history", &[camera])?,
+            history_bytes: by.gauges("history_bytes", "Their bytes", &[camera])?,
+            history_dropped: by.counter(
+                "history_dropped",
+                "Frames that did not get into the history because the disk is too slow",
+            )?,
             export_failed: by.counter("export_failed", "Exports that failed")?,
             registry,
         };
@@ -242,6 +260,7 @@ impl Metrics {
             accepted: self.received.with_label_values(labels),
             bytes: self.received_bytes.with_label_values(labels),
             older: self.older.with_label_values(labels),
+            past: self.past.with_label_values(labels),
             refused: self.refusals(Some(camera)),
             received_age: self.received_age.with_label_values(labels),
             scaled: self.scaled.with_label_values(labels),
@@ -259,10 +278,15 @@ impl Metrics {
         board: &Board,
         now: Mono,
         connections: usize,
-        keeps: bool,
+        store: &Store,
     ) -> Vec<u8> {
+        let usages = store.usages();
+        let gauge = |of: u64| i64::try_from(of).unwrap_or(i64::MAX);
         for camera in board.all() {
             let id = camera.id.as_str();
+            let usage = usages.get(&camera.id).copied().unwrap_or_default();
+            self.history_frames.with_label_values(&[id]).set(gauge(usage.frames));
+            self.history_bytes.with_label_values(&[id]).set(gauge(usage.bytes));
             let is = camera.state(now);
             for state in State::ALL {
                 let labels = &[id, state.word()];
@@ -273,6 +297,7 @@ impl Metrics {
             }
         }
         self.connections.set(u32::try_from(connections).unwrap_or(u32::MAX).into());
+        let keeps = store.persistence() == Persistence::Works;
         self.store_works.set(f64::from(u8::from(keeps)));
         let mut text = Vec::new();
         // A Vec takes everything, and the names were checked at the start.

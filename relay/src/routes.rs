@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use frame::CameraId;
 use frame::report::REPORT;
+use frame::{CameraId, wire};
 use futures_util::Stream;
 use http::header::ORIGIN;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -27,12 +27,12 @@ use crate::respond::{self, LOOK, Response};
 use crate::scale::Scaler;
 use crate::serve::{Connections, Peer};
 use crate::status;
-use crate::store::{Persistence, Store};
+use crate::store::Store;
 use crate::upgrade::Offer;
 use crate::view::owner::{self, Owner};
 use crate::view::page::{Asked, Pages};
 use crate::view::path::{Page, Target, parse};
-use crate::view::{mjpeg, page, push, still};
+use crate::view::{history, mjpeg, page, push, still};
 
 /// Methods of a camera itself.
 const LOOK_AND_UPLOAD: &str = "GET, HEAD, POST";
@@ -111,7 +111,7 @@ impl Site {
                     let Request { headers, query, peer, .. } = &request;
                     let upload = Upload { camera: &id, headers, query, peer: peer.address.ip() };
                     match self.ingest.take(upload, body, || peer.body_was_read()).await {
-                        Ok(()) => respond::acknowledged(),
+                        Ok(()) => self.offered(respond::acknowledged()),
                         Err(refusal) => respond::refused(&refusal),
                     }
                 }
@@ -145,6 +145,19 @@ impl Site {
                 }
                 None => unknown(&id),
             },
+            Target::History(id) => match self.board.find(&id) {
+                Some(camera) => {
+                    let Request { query, headers, .. } = &request;
+                    history::list(&camera, &self.store, query, headers).await
+                }
+                None => unknown(&id),
+            },
+            Target::Past(id, captured_us) => match self.board.find(&id) {
+                Some(camera) => {
+                    history::picture(&camera, &self.store, captured_us, &request.headers).await
+                }
+                None => unknown(&id),
+            },
             Target::NoSize => respond::line(StatusCode::BAD_REQUEST, &NoSize.to_string()),
             Target::Mjpeg(id) => self.stream(&id, &request, |camera, size| {
                 if request.method == Method::HEAD {
@@ -170,9 +183,8 @@ impl Site {
             Target::Status => status::status(self, now),
             Target::Page(page) => self.page(page, path, &request, now),
             Target::Metrics => {
-                let keeps = self.store.persistence() == Persistence::Works;
                 let open = self.connections.open();
-                respond::metrics(self.metrics.text(&self.board, now, open, keeps))
+                respond::metrics(self.metrics.text(&self.board, now, open, &self.store))
             }
         }
     }
@@ -230,6 +242,14 @@ impl Site {
         }
     }
 
+    /// Tells an agent what it may send beside frames.
+    fn offered(&self, mut response: Response) -> Response {
+        if self.ingest.wants_history() {
+            response.headers_mut().insert(HeaderName::from_static(wire::WANTS_HISTORY), WANTED);
+        }
+        response
+    }
+
     fn upload_socket(&self, id: &CameraId, request: Request) -> Response {
         let Request { headers, query, peer, upgrade, .. } = request;
         let offer = match Offer::read(&headers, upgrade) {
@@ -243,14 +263,17 @@ impl Site {
                 let max = self.ingest.max_message();
                 let mut response = offer.accept(max, move |socket| session.run(socket));
                 // Agents of earlier versions send none, and other relays take none.
-                let wanted = (HeaderName::from_static(REPORT), HeaderValue::from_static("wanted"));
+                let wanted = (HeaderName::from_static(REPORT), WANTED);
                 response.headers_mut().extend([wanted]);
-                response
+                self.offered(response)
             }
             Err(refusal) => respond::refused(&refusal),
         }
     }
 }
+
+/// What a header says that offers something.
+const WANTED: HeaderValue = HeaderValue::from_static("wanted");
 
 fn unknown(id: &CameraId) -> Response {
     respond::not_found(&format!("there is no camera {id} here"))

@@ -13,7 +13,7 @@ use crate::freshness::State;
 use crate::metrics::CameraMetrics;
 use crate::respond::{self, Response};
 use crate::routes::Site;
-use crate::store::{Persistence, Store};
+use crate::store::{Persistence, Store, Usage};
 
 #[derive(Serialize)]
 struct Health {
@@ -73,6 +73,23 @@ struct CameraStatus {
     uploads: Uploads,
     /// Of streams, by kind.
     viewers: BTreeMap<&'static str, i64>,
+    history: Option<HistoryStatus>,
+}
+
+#[derive(Serialize)]
+struct HistoryStatus {
+    frames: u64,
+    bytes: u64,
+    oldest: String,
+    newest: String,
+}
+
+impl From<&Usage> for HistoryStatus {
+    fn from(usage: &Usage) -> HistoryStatus {
+        let Usage { frames, bytes, oldest_us, newest_us } = *usage;
+        let time = |us| frame::wire::format_time(us, 3);
+        HistoryStatus { frames, bytes, oldest: time(oldest_us), newest: time(newest_us) }
+    }
 }
 
 #[derive(Serialize)]
@@ -107,6 +124,7 @@ pub(crate) fn text(site: &Site, now: Mono) -> Vec<u8> {
 
 /// Everything there is to know of the relay and these cameras.
 pub(crate) fn all(site: &Site, cameras: &[Arc<Camera>], now: Mono) -> Status {
+    let usages = site.store.usages();
     Status {
         version: env!("CARGO_PKG_VERSION"),
         written_at: frame::wire::format_time(runtime::clock::wall_us(), 3),
@@ -114,7 +132,7 @@ pub(crate) fn all(site: &Site, cameras: &[Arc<Camera>], now: Mono) -> Status {
         keeping: keeping(&site.store),
         exporting: exporting(site.export.as_ref()),
         connections: site.connections.open(),
-        cameras: cameras.iter().map(|camera| camera_status(camera, now)).collect(),
+        cameras: cameras.iter().map(|c| camera_status(c, usages.get(&c.id), now)).collect(),
         refused: site.ingest.strangers.all(),
     }
 }
@@ -147,7 +165,7 @@ fn health_of(camera: &Camera, now: Mono) -> CameraHealth {
     }
 }
 
-fn camera_status(camera: &Camera, now: Mono) -> CameraStatus {
+fn camera_status(camera: &Camera, usage: Option<&Usage>, now: Mono) -> CameraStatus {
     let held = camera.newest();
     let held = held.as_deref();
     let picture = held.map(|held| &held.frame.picture);
@@ -167,6 +185,7 @@ fn camera_status(camera: &Camera, now: Mono) -> CameraStatus {
             refused: camera.counts.refused.all(),
         },
         viewers: camera.counts.viewers(),
+        history: usage.map(HistoryStatus::from),
     }
 }
 

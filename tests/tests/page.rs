@@ -450,6 +450,65 @@ fn pause_save_full_screen_by_button_and_by_key() {
     is_clean(&tab, &relay);
 }
 
+/// Moves the slider to `moment`, in ms since the Unix epoch.
+fn slide(tab: &Tab, moment: i64) {
+    tab.eval(&format!(
+        "(() => {{ const slider = document.querySelector('.past input'); slider.value = {moment}; \
+         slider.dispatchEvent(new Event('input')); }})()"
+    ));
+}
+
+#[test]
+fn the_past_can_be_looked_at_and_is_never_taken_for_the_present() {
+    let (relay, _agent) = with_test_card();
+    // Half a minute, ten minutes ago, and a gap before the present.
+    let start = runtime::clock::wall_us() / 1_000 - 600_000;
+    let mut kept = Vec::new();
+    for n in 0..4 {
+        let card = relay.frame_after(kept.last().map_or(0, |(_, seq)| *seq));
+        let at = start + n * 10_000;
+        let time = frame::wire::format_time(at * 1_000, 6);
+        let headers = [("Frame-Captured-At", time.as_str()), ("Frame-Flags", "history")];
+        let path = format!("/?password={PASSWORD}");
+        let answer = request(relay.address, "POST", &path, &headers, &card.body).unwrap();
+        assert_eq!(answer.status(), 200);
+        kept.push((at, stories::seq_of(&card)));
+    }
+    let list = |pointer: &str| {
+        let answer = get(relay.address, "/history").unwrap();
+        let list: Value = serde_json::from_slice(&answer.body).unwrap();
+        list.pointer(pointer).cloned()
+    };
+    eventually("the history", SOON, || list("/frames/4").ok_or("too few frames"));
+    let browser = Browser::start(&[]);
+    let tab = browser.open(&relay.url());
+    moves(&tab);
+    tab.becomes("!document.querySelector('.past').hidden");
+    tab.becomes(&format!("document.querySelector('.past input').min === '{start}'"));
+    for (at, seq) in &kept {
+        slide(&tab, at + 500);
+        tab.becomes(&format!("document.querySelector('.camera').dataset.captured === '{at}'"));
+        tab.becomes(&is("recorded"));
+        assert_eq!((number(&tab), tab.text(WORDS).starts_with("Recorded")), (*seq, true));
+    }
+    screenshot(&tab, "past");
+    assert!(tab.text(WORDS).contains(" min ago"), "{}", tab.text(WORDS));
+    // Nothing of the present is drawn over it.
+    relay.frame_after(stories::seq_of(&relay.frame("/live.jpeg")) + 5);
+    assert_eq!(number(&tab), kept[3].1);
+    slide(&tab, start + 300_000);
+    tab.becomes(&is("gap"));
+    assert!(tab.text(WORDS).starts_with("No pictures from"), "{}", tab.text(WORDS));
+    assert_eq!(tab.eval("document.querySelector('.picture').hidden"), json!(true));
+    screenshot(&tab, "gap");
+    tab.press(".past input", "PageDown");
+    tab.becomes(&format!("document.querySelector('.camera').dataset.captured === '{start}'"));
+    tab.eval("document.querySelector('.past button').click()");
+    tab.becomes(&is("live"));
+    moves(&tab);
+    is_clean(&tab, &relay);
+}
+
 #[test]
 fn in_five_languages() {
     let (relay, _agent) = with_test_card();

@@ -193,3 +193,27 @@ fn streams_are_taken_apart_however_they_are_cut() {
     let same = "0,1,2true";
     assert_eq!(found, json!([same, same, same, same, same, true, true, true, true, false]));
 }
+
+#[test]
+fn a_moment_of_the_past_has_a_frame_or_is_in_a_gap() {
+    let found = run(
+        &["past.js"],
+        "const times = [0, 10, 19, 100, 110], seen = (moment) => {
+            const { index, gap } = seenAt(times, 10, moment);
+            return gap ? [gap.from, gap.to] : index;
+        };
+        return [[-1, 0, 5, 10, 19, 29, 30, 99, 100, 119, 130, 131, 500].map(seen),
+            seenAt([], 10, 5), covered(times, 10, 0, 200), covered([], 10, 0, 0),
+            covered([5], 10, 5, 5)];",
+    );
+    assert_eq!(
+        found,
+        json!([
+            [[null, 0], 0, 0, 1, 2, 2, [19, 100], [19, 100], 3, 4, 4, [110, null], [110, null]],
+            { "index": null, "gap": { "from": null, "to": null } },
+            [[0, 0.145], [0.5, 0.6]],
+            [],
+            [[0, 1]]
+        ])
+    );
+}

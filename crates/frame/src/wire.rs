@@ -22,6 +22,10 @@ pub const UNCHANGED_MS: &str = "frame-unchanged-ms";
 /// not be trusted and it is the time of arrival.
 pub const TIME_SOURCE: &str = "frame-time-source";
 
+/// In a relay's answer to an upload or a handshake: it keeps frames of the past, see
+/// [`Flags::history`].
+pub const WANTS_HISTORY: &str = "frame-history";
+
 /// The WebSocket subprotocol.
 pub const SUBPROTOCOL: &str = "stillwatch.v1";
 
@@ -32,20 +36,26 @@ pub struct Flags {
     pub clock_unsynchronised: bool,
     /// `may-repeat`: equal content is no sign of a frozen camera.
     pub may_repeat: bool,
+    /// `history`: a frame of the past, captured while the relay could not be reached. It is kept, and
+    /// never shown as the newest.
+    pub history: bool,
 }
 
 const CLOCK_UNSYNCHRONISED: &str = "clock-unsynchronised";
 const MAY_REPEAT: &str = "may-repeat";
+const HISTORY: &str = "history";
 
 impl Flags {
     /// The header's value; `None` when there is nothing to say.
-    pub fn to_header(self) -> Option<&'static str> {
-        match (self.clock_unsynchronised, self.may_repeat) {
-            (false, false) => None,
-            (true, false) => Some("clock-unsynchronised"),
-            (false, true) => Some("may-repeat"),
-            (true, true) => Some("clock-unsynchronised, may-repeat"),
-        }
+    pub fn to_header(self) -> Option<String> {
+        let words = [
+            (self.clock_unsynchronised, CLOCK_UNSYNCHRONISED),
+            (self.may_repeat, MAY_REPEAT),
+            (self.history, HISTORY),
+        ];
+        let said: Vec<&str> =
+            words.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect();
+        (!said.is_empty()).then(|| said.join(", "))
     }
 
     /// Reads the header's value. Unknown words are skipped: a newer agent may know more.
@@ -54,22 +64,29 @@ impl Flags {
         for word in value.split(',').map(str::trim) {
             flags.clock_unsynchronised |= word.eq_ignore_ascii_case(CLOCK_UNSYNCHRONISED);
             flags.may_repeat |= word.eq_ignore_ascii_case(MAY_REPEAT);
+            flags.history |= word.eq_ignore_ascii_case(HISTORY);
         }
         flags
     }
 
     fn to_bits(self) -> u32 {
-        u32::from(self.clock_unsynchronised) | u32::from(self.may_repeat) << 1
+        let bit = |is: bool, place: u32| u32::from(is) << place;
+        bit(self.clock_unsynchronised, 0) | bit(self.may_repeat, 1) | bit(self.history, 2)
     }
 
     fn from_bits(bits: u32) -> Flags {
-        Flags { clock_unsynchronised: bits & 1 != 0, may_repeat: bits & 2 != 0 }
+        let is = |place: u32| bits >> place & 1 != 0;
+        Flags { clock_unsynchronised: is(0), may_repeat: is(1), history: is(2) }
     }
 }
 
 impl From<&Frame> for Flags {
     fn from(frame: &Frame) -> Flags {
-        Flags { clock_unsynchronised: !frame.captured.synchronised, may_repeat: frame.may_repeat }
+        Flags {
+            clock_unsynchronised: !frame.captured.synchronised,
+            may_repeat: frame.may_repeat,
+            history: false,
+        }
     }
 }
 
@@ -91,7 +108,7 @@ pub fn parse_time(text: &str) -> Option<i64> {
 
 /// The fixed part before the JPEG in a binary `stillwatch.v1` message: capture time (`i64`, µs
 /// since the Unix epoch), sequence number (`u64`), flags (`u32`: bit 0 clock not synchronised,
-/// bit 1 may repeat), reserved (`u32`, sent as 0, ignored), all big-endian.
+/// bit 1 may repeat, bit 2 history), reserved (`u32`, sent as 0, ignored), all big-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     /// Microseconds since the Unix epoch, UTC.
@@ -165,17 +182,17 @@ mod tests {
 
     #[test]
     fn flags_survive_header_and_bits() {
-        for bits in 0..4 {
+        for bits in 0..8 {
             let flags = Flags::from_bits(bits);
             assert_eq!(flags.to_bits(), bits);
-            assert_eq!(Flags::from_header(flags.to_header().unwrap_or_default()), flags);
+            assert_eq!(Flags::from_header(&flags.to_header().unwrap_or_default()), flags);
         }
         assert_eq!(Flags::from_header("warp-drive,May-Repeat ").to_bits(), 2);
     }
 
     #[test]
     fn the_head_is_laid_out_as_documented() {
-        let flags = Flags { clock_unsynchronised: true, may_repeat: false };
+        let flags = Flags { clock_unsynchronised: true, ..Flags::default() };
         let head = Head { captured_us: 0x0102_0304_0506_0708, seq: 9, flags };
         let message = head.message(b"jpeg");
         let expected = b"\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\0\0\0\0\x09\0\0\0\x01\0\0\0\0jpeg";

@@ -4,6 +4,7 @@
 
 /**
  * @param facts
+ *   past: the viewer looks at the past: "frame", or "gap" where there is none; else null
  *   paused: the viewer stopped the picture
  *   unreachable: the relay was asked and did not answer
  *   state: what the relay said last of the camera; null as long as it said nothing
@@ -15,7 +16,8 @@
  * @returns kind, and for how long that has been so, in ms; null where that is not known
  */
 function judge(facts) {
-  const { paused, unreachable, state, age, unchanged, silence, damaged, staleMs } = facts;
+  const { past = null, paused, unreachable, state, age, unchanged, silence, damaged, staleMs } = facts;
+  if (past !== null) return { kind: past === "gap" ? "gap" : "recorded", lasts: age };
   if (paused) return { kind: "paused", lasts: age };
   if (unreachable) return { kind: "unreachable", lasts: silence };
   if (state === null) return { kind: "connecting", lasts: null };

@@ -62,6 +62,8 @@ class Camera {
   #etag = null;
   #damaged = false;
   #paused = false;
+  /** The moment of the past that is looked at: its gap, or null; null while it is the present. */
+  #past = null;
   #shown = true;
   #onScreen = true;
   /** When the newest frame that is known of was captured. */
@@ -130,6 +132,50 @@ class Camera {
     this.#startOrStop();
   }
 
+  /** Shows the present again. */
+  leavePast() {
+    this.#past = null;
+    this.#canvas.hidden = false;
+    this.#startOrStop();
+  }
+
+  /**
+   * Shows a moment of the past instead of the present: a gap, or the frame at `url`.
+   * @returns whether it is there
+   */
+  async showPast({ url, captured, gap }) {
+    const moment = { gap };
+    this.#past = moment;
+    this.#startOrStop();
+    // Nobody takes the picture before a gap for one of the gap.
+    this.#canvas.hidden = gap !== null;
+    if (gap) return true;
+    try {
+      const response = await fetch(url);
+      if (!response.ok) return false;
+      const jpeg = await response.blob();
+      const picture = await decode(jpeg);
+      if (this.#past !== moment) {
+        picture.close?.();
+        return true;
+      }
+      paint(this.#canvas, picture);
+      this.#drawn = { captured, jpeg, seq: "" };
+      this.#etag = null;
+      this.#section.dataset.seq = "";
+      this.#section.dataset.captured = captured;
+      this.#render(performance.now());
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** What time it is by the relay's clock, in ms; by the viewer's as long as that is not known. */
+  get relayTime() {
+    return this.#clock.at(performance.now()) ?? Date.now();
+  }
+
   /** The page is seen, or not. */
   set shown(shown) {
     this.#shown = shown;
@@ -143,7 +189,7 @@ class Camera {
   }
 
   #startOrStop() {
-    const wanted = this.#shown && !this.#paused;
+    const wanted = this.#shown && !this.#paused && this.#past === null;
     if (wanted && !this.#run) this.#start();
     if (!wanted && this.#run) this.#stop();
     this.#render(performance.now());
@@ -458,6 +504,7 @@ class Camera {
     const age = this.#age(now);
     const unchanged = this.#unchanged === null ? null : this.#unchanged + now - this.#stateAt;
     const { kind, lasts } = judge({
+      past: this.#past && (this.#past.gap ? "gap" : "frame"),
       paused: this.#paused,
       unreachable: this.#unreachable,
       state: this.#state,
@@ -486,6 +533,11 @@ class Camera {
       const fps = this.#grid ? null : this.#rate.at(now);
       const old = lasts >= 2_000 ? ` · ${fill(texts.old, { age: ageText(lasts) })}` : "";
       return texts.live + (fps >= 0.95 ? ` · ${fpsText(fps)}` : "") + old;
+    }
+    if (kind === "gap") {
+      const { from, to } = this.#past.gap;
+      const text = (time) => (time === null ? "…" : timeText(time, this.relayTime - time));
+      return fill(texts.gap, { from: text(from), to: text(to) });
     }
     if (lasts === null) {
       if (kind === "unreachable") {

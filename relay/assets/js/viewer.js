@@ -62,6 +62,80 @@ function addControls(camera) {
   });
 }
 
+/** How often the slider's end moves on, in ms. */
+const SLIDER_MS = 1_000;
+
+function addSlider(camera) {
+  const part = camera.section.querySelector(".past");
+  if (!part) return;
+  const [slider, toLive] = [part.querySelector("input"), part.querySelector("button")];
+  const past = new Past(camera.section.dataset.base);
+  let chosen = null;
+  const refresh = async () => {
+    if (document.visibilityState !== "visible") return;
+    await past.update(performance.now());
+    if (past.times.length === 0) return;
+    const [start, end] = [past.times[0], Math.max(camera.relayTime, past.times.at(-1))];
+    slider.min = start;
+    slider.max = end;
+    slider.step = 1;
+    slider.value = chosen ?? end;
+    const parts = covered(past.times, past.interval, start, end).flatMap(([from, to]) => {
+      const [a, b] = [from, to].map((part) => `${(part * 100).toFixed(3)}%`);
+      return [`transparent ${a}`, `currentColor ${a}`, `currentColor ${b}`, `transparent ${b}`];
+    });
+    slider.style.setProperty("--covered", `linear-gradient(to right, ${parts.join(", ")})`);
+    slider.setAttribute("aria-valuetext", chosen === null ? texts.live : momentText(chosen));
+    part.hidden = false;
+  };
+  const live = () => {
+    chosen = null;
+    toLive.disabled = true;
+    camera.leavePast();
+    refresh();
+  };
+  // While one is on its way, only the last moment that was chosen waits.
+  let [busy, waiting] = [false, null];
+  const show = async (moment) => {
+    waiting = moment;
+    if (busy) return;
+    busy = true;
+    while (waiting !== null) {
+      const { index, gap } = seenAt(past.times, past.interval, waiting);
+      waiting = null;
+      const frame = gap ? { gap } : { gap, url: past.address(index), captured: past.times[index] };
+      const there = await camera.showPast(frame);
+      if (!there && chosen !== null) await camera.showPast({ gap: { from: null, to: null } });
+      if (chosen === null) camera.leavePast();
+    }
+    busy = false;
+  };
+  slider.addEventListener("input", () => {
+    // The end is the present.
+    if (slider.value === slider.max) {
+      live();
+      return;
+    }
+    chosen = Number(slider.value);
+    toLive.disabled = false;
+    slider.setAttribute("aria-valuetext", momentText(chosen));
+    show(chosen);
+  });
+  slider.addEventListener("keydown", (event) => {
+    // A millisecond is no step for a key.
+    const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -30, PageUp: 30 };
+    const step = steps[event.key];
+    if (!step) return;
+    event.preventDefault();
+    slider.value = Number(slider.value) + step * past.interval;
+    slider.dispatchEvent(new Event("input"));
+  });
+  toLive.addEventListener("click", live);
+  toLive.disabled = true;
+  camera.section.addEventListener("drawn", refresh, { once: true });
+  setInterval(refresh, SLIDER_MS);
+}
+
 /** Whoever looks wants to know first what is wrong. */
 function sortByProblem() {
   const main = document.querySelector("main");
@@ -94,6 +168,7 @@ async function lookForNewCameras() {
 }
 
 cameras.forEach(addControls);
+cameras.forEach(addSlider);
 if (overview) {
   for (const camera of cameras) camera.onkind = sortByProblem;
   setInterval(lookForNewCameras, NEW_CAMERAS_MS);

@@ -4,9 +4,9 @@
 //! sent, and none of them can see half a frame. What does not belong here: reading uploads
 //! (`ingest`), keeping frames (`store`), showing them (`view`).
 
+mod ages;
 mod counts;
 mod held;
-mod history;
 mod rendition;
 mod sizes;
 
@@ -20,9 +20,9 @@ use ladder::Mono;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use ages::STEP as AGES_STEP;
 pub(crate) use counts::Refused;
 pub(crate) use held::{Held, Kept};
-pub(crate) use history::STEP as HISTORY_STEP;
 pub(crate) use rendition::{BOUNDARY, OPEN_HEAD, Rendition};
 pub(crate) use sizes::{Cell, NoSize, NotScaled, Size};
 
@@ -30,7 +30,7 @@ use crate::freshness::{Limits, Signs, State};
 use crate::ingest::admit::{Claim, Stamp, TimeSource, admit};
 use crate::metrics::{CameraMetrics, Metrics};
 use crate::rate::Rate;
-use history::History;
+use ages::Ages;
 use sizes::Leases;
 
 /// Both clocks at one moment.
@@ -98,7 +98,7 @@ impl Board {
             signs: Mutex::default(),
             leases: Mutex::default(),
             rate: Mutex::default(),
-            history: Mutex::default(),
+            ages: Mutex::default(),
             report: Mutex::default(),
             closing: self.closing.clone(),
         }
@@ -159,7 +159,7 @@ pub(crate) struct Camera {
     signs: Mutex<Signs>,
     leases: Mutex<Leases>,
     rate: Mutex<Rate>,
-    history: Mutex<History>,
+    ages: Mutex<Ages>,
     report: Mutex<Option<(Arc<Report>, Mono)>>,
     closing: CancellationToken,
 }
@@ -250,13 +250,13 @@ impl Camera {
     /// Remembers how old the picture is now.
     pub(crate) fn record(&self, now: Mono) {
         let age = self.newest().map(|held| held.age(now));
-        self.history.lock().unwrap_or_else(PoisonError::into_inner).record(now, age);
+        self.ages.lock().unwrap_or_else(PoisonError::into_inner).record(now, age);
     }
 
-    /// The picture's greatest age in each [`HISTORY_STEP`] of the last hour, oldest first; `None`
+    /// The picture's greatest age in each [`AGES_STEP`] of the last hour, oldest first; `None`
     /// where there was none.
     pub(crate) fn ages(&self, now: Mono) -> Vec<Option<Duration>> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner).ages(now)
+        self.ages.lock().unwrap_or_else(PoisonError::into_inner).ages(now)
     }
 
     /// The agent told of its machine.

@@ -179,6 +179,24 @@ pub(crate) const KEYS: &[Key] = &[
         help: "Least time between two writes to the database: a restart after a crash shows a picture that is older by no more than about this.",
     },
     Key {
+        name: "history.interval",
+        kind: Kind::Duration(1_000, 86_400_000),
+        default: "\"10s\"",
+        help: "The history keeps one picture of each camera in this time.",
+    },
+    Key {
+        name: "history.max_age",
+        kind: Kind::Duration(1_000, 3_153_600_000_000),
+        default: "\"24h\"",
+        help: "Pictures older than this are deleted from the history.",
+    },
+    Key {
+        name: "history.max_bytes",
+        kind: Kind::Integer(0, 1_125_899_906_842_624),
+        default: "268435456",
+        help: "Most bytes of the history, all cameras together; beyond it the camera with the most gives up its oldest picture. 0: no history is kept.",
+    },
+    Key {
         name: "export.dir",
         kind: Kind::Text,
         default: "",

@@ -21,6 +21,7 @@ use crate::ingest::Bounds;
 use crate::origins::Origins;
 use crate::password::MAX_PASSWORD;
 use crate::serve::ConnectionLimits;
+use crate::store::HistoryLimits;
 use crate::view::page::PagesConfig;
 use keys::KEYS;
 use raw::{RawCamera, RawConfig, RawEmbed, RawOwner, RawRelay, RawSite};
@@ -73,6 +74,7 @@ pub(crate) struct Config {
     pub uploads: Bounds,
     pub header_timeout: Duration,
     pub store_interval: Duration,
+    pub history: HistoryLimits,
     /// Variables that look like ours and name no key.
     pub unknown_variables: Vec<String>,
 }
@@ -86,7 +88,7 @@ impl Config {
         let layers = Layers { keys: KEYS, file, variables, flags: flags.flags() };
         let loaded = settings::load::<RawConfig>(layers)?;
         let place = |key: &str| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
-        let RawConfig { relay, site, embed, owner, freshness, cameras, store, export } =
+        let RawConfig { relay, site, embed, owner, freshness, cameras, store, history, export } =
             &loaded.value;
         let listen = relay.listen.parse().map_err(|_| {
             ConfigError::Value(format!(
@@ -139,6 +141,7 @@ impl Config {
             },
             header_timeout: relay.header_timeout,
             store_interval: store.interval,
+            history: history.limits(),
             unknown_variables: loaded.unknown_variables.clone(),
         })
     }

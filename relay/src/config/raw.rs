@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::board::Size;
 use crate::export::ExportConfig;
 use crate::freshness::Limits;
+use crate::store::HistoryLimits;
 
 #[derive(Debug, Clone, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
@@ -21,6 +22,7 @@ pub(super) struct RawConfig {
     pub freshness: RawFreshness,
     pub cameras: BTreeMap<String, RawCamera>,
     pub store: RawStore,
+    pub history: RawHistory,
     pub export: RawExport,
 }
 
@@ -163,6 +165,33 @@ pub(super) struct RawStore {
 impl Default for RawStore {
     fn default() -> Self {
         RawStore { interval: Duration::from_secs(1) }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawHistory {
+    #[serde(deserialize_with = "settings::duration")]
+    pub interval: Duration,
+    #[serde(deserialize_with = "settings::duration")]
+    pub max_age: Duration,
+    pub max_bytes: u64,
+}
+
+impl Default for RawHistory {
+    fn default() -> Self {
+        RawHistory {
+            interval: Duration::from_secs(10),
+            max_age: Duration::from_secs(86_400),
+            max_bytes: 256 << 20,
+        }
+    }
+}
+
+impl RawHistory {
+    pub(super) fn limits(&self) -> HistoryLimits {
+        let RawHistory { interval, max_age, max_bytes } = *self;
+        HistoryLimits { interval, max_age, max_bytes }
     }
 }
 

@@ -69,6 +69,13 @@ pub(crate) fn admit(claim: Claim, held: Option<Stamp>, arrived_us: i64) -> Optio
     before.is_none_or(|held| (held.unix_us, held.seq) < (unix_us, seq)).then_some(stamp)
 }
 
+/// When a frame of the past was captured, in µs since the Unix epoch; `None` if that can't be
+/// believed: then there is no place for it.
+pub(crate) fn admit_past(claim: Claim, arrived_us: i64) -> Option<i64> {
+    let known = claim.captured_us.filter(|_| !claim.clock_unsynchronised)?;
+    (known <= arrived_us.saturating_add(TOLERANCE_US)).then_some(known)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -99,6 +106,20 @@ mod tests {
             ("very old", captured(0, 7), 0, TimeSource::Captured),
         ] {
             assert_eq!(admit(claim, None, NOW), Some(Stamp { unix_us, source, seq: 7 }), "{case}");
+        }
+    }
+
+    #[test]
+    fn the_past_has_to_be_believable() {
+        let unsynchronised = Claim { clock_unsynchronised: true, ..captured(NOW - SECOND, 7) };
+        for (claim, known) in [
+            (captured(NOW - SECOND, 7), Some(NOW - SECOND)),
+            (captured(NOW + TOLERANCE_US, 7), Some(NOW + TOLERANCE_US)),
+            (captured(NOW + TOLERANCE_US + 1, 7), None),
+            (unsynchronised, None),
+            (Claim::default(), None),
+        ] {
+            assert_eq!(admit_past(claim, NOW), known, "{claim:?}");
         }
     }
 

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use admit::Claim;
+use admit::{Claim, TimeSource, admit_past};
 use auth::Passwords;
 use bytes::Bytes;
 use frame::report::{REPORT, Report};
@@ -28,9 +28,9 @@ use journal::Journal;
 use tokio::sync::Semaphore;
 use warp::Buf;
 
-use crate::board::{Board, Camera, Now, Refused};
+use crate::board::{Board, Now, Refused};
 use crate::metrics::Refusals;
-use crate::store::Store;
+use crate::store::{Sample, Store};
 
 /// What bounds uploads.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +81,8 @@ pub(crate) struct Ingest {
 struct Described {
     claim: Claim,
     may_repeat: bool,
+    /// It is of the past: see [`Flags::history`].
+    history: bool,
 }
 
 impl Ingest {
@@ -108,11 +110,11 @@ impl Ingest {
         let outcome = match self.read(upload, body).await {
             Ok(bytes) => {
                 fully_read();
-                let shown = self.show(upload.camera, described(upload.headers), bytes);
+                let shown = self.accept(upload.camera, described(upload.headers), bytes);
                 if let Some(report) = text(upload.headers, REPORT).and_then(Report::parse) {
                     self.report(upload.camera, report);
                 }
-                shown.map(|_| ())
+                shown
             }
             Err(why) => Err(self.refusal(why)),
         };
@@ -126,6 +128,11 @@ impl Ingest {
         let known = self.board.find(camera);
         known.as_ref().map_or(&self.strangers, |c| &c.counts.refused).count(refusal.why);
         self.journal.refused(camera, peer, known.is_some(), refusal);
+    }
+
+    /// Whether frames of the past are kept.
+    pub(crate) fn wants_history(&self) -> bool {
+        self.store.keeps_history()
     }
 
     /// Who it is, and whether it may upload at all.
@@ -169,17 +176,15 @@ impl Ingest {
         body::read(body, told, max_frame_bytes, body_timeout).await
     }
 
-    /// Puts a frame onto the board, and returns the camera.
-    fn show(
-        &self,
-        id: &CameraId,
-        described: Described,
-        bytes: Bytes,
-    ) -> Result<Arc<Camera>, Refusal> {
+    /// Puts a frame where it belongs: onto the board, or into the history.
+    fn accept(&self, id: &CameraId, described: Described, bytes: Bytes) -> Result<(), Refusal> {
         // The tutorial's server took anything, and showed it. Here nothing that is no picture gets
         // further, an empty body included.
         let picture = Picture::accept(bytes)
             .map_err(|error| Refusal { why: Refused::NotJpeg, line: error.to_string() })?;
+        if described.history {
+            return self.remember(id, described.claim, picture);
+        }
         let camera =
             self.board.find_or_add(id).map_err(|_| self.refusal(Refused::TooManyCameras))?;
         match camera.show(picture, described.claim, described.may_repeat, Now::read()) {
@@ -190,7 +195,27 @@ impl Ingest {
             }
         }
         self.journal.accepted(&camera.id);
-        Ok(camera)
+        Ok(())
+    }
+
+    /// Puts a frame into the history. One whose time can't be believed has no place there, nor has
+    /// one of a camera that nobody knows; both are acknowledged all the same, because sending them
+    /// again would not change it.
+    fn remember(&self, id: &CameraId, claim: Claim, picture: Picture) -> Result<(), Refusal> {
+        let arrived_us = runtime::clock::wall_us();
+        let (Some(camera), Some(captured_us)) =
+            (self.board.find(id), admit_past(claim, arrived_us))
+        else {
+            tracing::debug!(camera = %id, "a frame of the past without a place was dropped");
+            return Ok(());
+        };
+        let source = TimeSource::Captured;
+        let sample = Sample { camera: id.clone(), picture, captured_us, source };
+        if self.store.keeps_history() && !self.store.put_history(sample) {
+            return Err(self.refusal(Refused::Busy));
+        }
+        camera.counts.past.inc();
+        Ok(())
     }
 
     /// What an agent says of its machine; of a camera that has no picture yet nobody asks.
@@ -236,7 +261,7 @@ fn described(headers: &HeaderMap) -> Described {
         clock_unsynchronised: flags.clock_unsynchronised,
         seq: number(headers, wire::SEQ),
     };
-    Described { claim, may_repeat: flags.may_repeat }
+    Described { claim, may_repeat: flags.may_repeat, history: flags.history }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use frame::CameraId;
 use frame::report::Report;
-use frame::wire::Head;
+use frame::wire::{Flags, Head};
 use futures_util::{SinkExt, StreamExt};
 use ladder::Mono;
 use runtime::clock;
@@ -209,7 +209,10 @@ impl Session {
             Ok(()) => Answer::Ack { ack: seq },
             Err(refusal) => {
                 self.ingest.count(&self.camera, self.peer, refusal);
-                let pause = matches!(refusal.why, Refused::TooFast | Refused::TooManyCameras);
+                let pause = matches!(
+                    refusal.why,
+                    Refused::TooFast | Refused::TooManyCameras | Refused::Busy
+                );
                 let retry_after_ms = pause.then_some(RETRY_AFTER_MS);
                 Answer::Refused { refused: seq, why: &refusal.line, retry_after_ms }
             }
@@ -225,8 +228,9 @@ impl Session {
             clock_unsynchronised: head.flags.clock_unsynchronised,
             seq: Some(head.seq),
         };
-        let described = Described { claim, may_repeat: head.flags.may_repeat };
-        self.ingest.show(&self.camera, described, jpeg).map(|_| ())
+        let Flags { may_repeat, history, .. } = head.flags;
+        let described = Described { claim, may_repeat, history };
+        self.ingest.accept(&self.camera, described, jpeg)
     }
 }
 

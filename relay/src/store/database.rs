@@ -11,11 +11,15 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::error::{Kind, StoreError};
+use super::history::source;
 use crate::board::{Held, Kept};
-use crate::ingest::admit::{Stamp, TimeSource};
+use crate::ingest::admit::Stamp;
 
-/// `PRAGMA user_version` of the schema below.
-const VERSION: i64 = 1;
+/// `PRAGMA user_version`: 1 had no history.
+const VERSION: i64 = 2;
+
+/// What made a file of the version before into the next.
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("history.sql")];
 
 /// Another process may be looking at the file for a moment.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -29,7 +33,7 @@ const WRITE: &str = "INSERT OR REPLACE INTO frame \
 
 /// An open database of our version.
 #[derive(Debug)]
-pub(super) struct Database(Connection);
+pub(super) struct Database(pub(super) Connection);
 
 impl Database {
     /// Opens the file, or begins it. A file that is not ours is left as it is.
@@ -39,14 +43,17 @@ impl Database {
         if connection.is_readonly("main")? {
             return Err(StoreError::new(Kind::ReadOnly, "the file is read-only"));
         }
-        let begun = check_version(&connection)?;
+        let version = check_version(&connection)?;
         // WAL: a writer never waits for a reader, and a commit is one append. NORMAL: a power cut
         // may cost the last second's frame, never the database.
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
-        if !begun {
+        let missing = STEPS.get(version..).unwrap_or_default();
+        if !missing.is_empty() {
             let transaction = connection.transaction()?;
-            transaction.execute_batch(include_str!("schema.sql"))?;
+            for step in missing {
+                transaction.execute_batch(step)?;
+            }
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;
         }
@@ -61,6 +68,13 @@ impl Database {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
         let connection = Connection::open_with_flags(uri, flags)?;
         check_version(&connection)?;
+        Ok(Database(connection))
+    }
+
+    /// Opens the file of a relay that runs, to read what it does not hold in memory.
+    pub(super) fn open_for_reading(path: &Path) -> Result<Database, StoreError> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
         Ok(Database(connection))
     }
 
@@ -107,14 +121,14 @@ impl Database {
     }
 }
 
-/// Whether our tables are there; an error if the file is somebody else's.
-fn check_version(connection: &Connection) -> Result<bool, StoreError> {
+/// How many steps of the schema the file has; an error if it is somebody else's.
+fn check_version(connection: &Connection) -> Result<usize, StoreError> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     match (version, tables) {
-        (VERSION, _) => Ok(true),
-        (0, 0) => Ok(false),
+        (1..=VERSION, _) => Ok(usize::try_from(version).unwrap_or_default()),
+        (0, 0) => Ok(0),
         (0, _) => Err(StoreError::new(Kind::NotOurs, "another program made it")),
         _ => Err(StoreError::new(
             Kind::NotOurs,
@@ -134,10 +148,7 @@ fn read(row: &Row<'_>) -> Result<Kept, String> {
     if picture.hash().to_string() != hash {
         return Err("its bytes are not those that were written".to_owned());
     }
-    let source = match row.get::<_, String>(5).map_err(wrong)?.as_str() {
-        "captured" => TimeSource::Captured,
-        _ => TimeSource::Arrived,
-    };
+    let source = source(&row.get::<_, String>(5).map_err(wrong)?);
     let seq: i64 = row.get(3).map_err(wrong)?;
     let unix_us = row.get(4).map_err(wrong)?;
     Ok(Kept {

@@ -18,12 +18,9 @@ use tokio::sync::oneshot;
 
 use super::database::{Database, read_tutorial, set_aside};
 use super::error::{Kind, StoreError};
-use super::{Letter, Mail, Persistence, Shared, StoreConfig, lock};
+use super::{Letter, Mail, Persistence, Sample, Shared, StoreConfig, lock};
 use crate::board::{Held, Kept};
 use crate::ingest::admit::{Stamp, TimeSource};
-
-/// The database's name in the data folder.
-const FILE: &str = "stillwatch.db";
 
 /// The tutorial's.
 const TUTORIAL_FILE: &str = "global.db";
@@ -60,8 +57,8 @@ impl Thread {
     ) -> Thread {
         let seed = u64::from(std::process::id()) ^ clock::wall_us().unsigned_abs();
         Thread {
+            path: shared.path.clone(),
             shared,
-            path: config.folder.join(FILE),
             config,
             database: None,
             loaded: Some(loaded),
@@ -107,20 +104,36 @@ impl Thread {
             let mail = self.shared.mail();
             mail.newest.values().filter(|l| !l.written).map(|l| Arc::clone(&l.held)).collect()
         };
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let before = clock::mono();
-        let written = database.write(batch.iter().map(AsRef::as_ref));
-        self.config.seconds.observe(clock::mono().since(before).as_secs_f64());
-        written.map_err(|error| self.give_up(error))?;
-        let mut mail = self.shared.mail();
-        for held in batch {
-            if let Some(letter) = mail.newest.get_mut(&held.frame.camera) {
-                // A newer one may have come meanwhile.
-                letter.written |= Arc::ptr_eq(&letter.held, &held);
+        if !batch.is_empty() {
+            let before = clock::mono();
+            let written = database.write(batch.iter().map(AsRef::as_ref));
+            self.config.seconds.observe(clock::mono().since(before).as_secs_f64());
+            written.map_err(|error| self.give_up(error))?;
+            let mut mail = self.shared.mail();
+            for held in batch {
+                if let Some(letter) = mail.newest.get_mut(&held.frame.camera) {
+                    // A newer one may have come meanwhile.
+                    letter.written |= Arc::ptr_eq(&letter.held, &held);
+                }
             }
         }
+        self.write_history()
+    }
+
+    /// After the newest frames, which matter more.
+    fn write_history(&mut self) -> Result<(), StoreError> {
+        let Some(database) = &mut self.database else { return Ok(()) };
+        // Their bytes are shared, so a copy costs nothing.
+        let samples: Vec<Sample> = self.shared.mail().history.iter().cloned().collect();
+        if samples.is_empty() {
+            return Ok(());
+        }
+        let usages = lock(&self.shared.usages).clone();
+        let clock = (clock::wall_us(), clock::synchronised());
+        let written = database.write_history(&samples, &self.config.history, usages, clock);
+        let usages = written.map_err(|error| self.give_up(error))?;
+        *lock(&self.shared.usages) = usages;
+        self.shared.mail().forget_samples(samples.len());
         Ok(())
     }
 
@@ -131,10 +144,11 @@ impl Thread {
         fs::create_dir_all(&self.config.folder)?;
         let opened = Database::open(&self.path).and_then(|database| {
             let kept = if self.restored { Vec::new() } else { database.load()? };
-            Ok((database, kept))
+            Ok((database.usages()?, database, kept))
         });
         match opened {
-            Ok((database, kept)) => {
+            Ok((usages, database, kept)) => {
+                *lock(&self.shared.usages) = usages;
                 self.database = Some(database);
                 self.restore(kept, true);
                 Ok(())
@@ -255,7 +269,10 @@ impl Thread {
     /// Waits `wait` out, and then for something to do; a stop ends it at once.
     fn pause(&self, wait: Duration) {
         let until = clock::mono().after(wait);
-        let idle = |mail: &Mail| !mail.stop && mail.newest.values().all(|letter| letter.written);
+        let idle = |mail: &Mail| {
+            let written = mail.newest.values().all(|letter| letter.written);
+            !mail.stop && written && mail.history.is_empty()
+        };
         let mut mail = self.shared.mail();
         loop {
             let now = clock::mono();

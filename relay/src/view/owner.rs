@@ -10,7 +10,7 @@ use ladder::Mono;
 use runtime::secret::Secret;
 use serde::Serialize;
 
-use crate::board::{Camera, HISTORY_STEP};
+use crate::board::{AGES_STEP, Camera};
 use crate::password::Padded;
 use crate::rate::Rate;
 use crate::respond::{self, Response};
@@ -87,7 +87,7 @@ pub(crate) fn data(site: &Site, now: Mono) -> Response {
     let cameras = site.board.all();
     let data = Data {
         status: status::all(site, &cameras, now),
-        history_step_ms: millis(HISTORY_STEP),
+        history_step_ms: millis(AGES_STEP),
         owner: cameras.iter().map(|camera| camera_data(camera, now)).collect(),
     };
     respond::json(StatusCode::OK, &data)

@@ -1,6 +1,7 @@
 //! What a URL's path names. Pure; what is done with it is decided in `routes.rs`.
 
 use frame::CameraId;
+use frame::wire::parse_time;
 
 use crate::board::Size;
 
@@ -19,6 +20,11 @@ pub(crate) enum Target {
     Push(CameraId),
     /// `upload.ws` of a camera.
     UploadSocket(CameraId),
+    /// `history` of a camera: which frames of the past there are.
+    History(CameraId),
+    /// `history/{captured_at}.jpeg` of a camera: one of them, by its time in µs since the Unix
+    /// epoch.
+    Past(CameraId, i64),
     /// `/cameras/{id}/healthz`.
     CameraHealth(CameraId),
     /// `/healthz`.
@@ -68,6 +74,8 @@ impl Target {
             Target::Still(..)
                 | Target::NoSize
                 | Target::Mjpeg(_)
+                | Target::History(_)
+                | Target::Past(..)
                 | Target::CameraHealth(_)
                 | Target::Status
         )
@@ -110,9 +118,14 @@ fn of_camera(id: CameraId, name: &str) -> Option<Target> {
         "live.mjpeg" => Some(Target::Mjpeg(id)),
         "live.ws" => Some(Target::Push(id)),
         "upload.ws" => Some(Target::UploadSocket(id)),
+        "history" => Some(Target::History(id)),
         "test" => Some(Target::Page(Page::Test(id))),
         "embed" => Some(Target::Page(Page::Embed(id))),
         _ => {
+            if let Some(past) = name.strip_prefix("history/") {
+                let captured_us = parse_time(past.strip_suffix(".jpeg")?)?;
+                return Some(Target::Past(id, captured_us));
+            }
             let size = name.strip_prefix("live")?.strip_suffix(".jpeg")?;
             Some(size.parse().map_or(Target::NoSize, |size| Target::Still(id, Some(size))))
         }
@@ -149,6 +162,15 @@ mod tests {
             ("/cameras/garden/", Some(Target::Page(Page::Camera(garden())))),
             ("/cameras/garden/live.jpeg", Some(Target::Still(garden(), None))),
             ("/cameras/garden/test", Some(Target::Page(Page::Test(garden())))),
+            ("/history", Some(Target::History(default()))),
+            ("/cameras/garden/history", Some(Target::History(garden()))),
+            (
+                "/cameras/garden/history/2019-03-18T11:16:44.662123Z.jpeg",
+                Some(Target::Past(garden(), 1_552_907_804_662_123)),
+            ),
+            ("/history/2019-03-18T11:16:44Z", None),
+            ("/history/yesterday.jpeg", None),
+            ("/history/", None),
             ("/cameras/garden/healthz", Some(Target::CameraHealth(garden()))),
             ("", None),
             ("*", None),

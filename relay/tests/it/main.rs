@@ -10,6 +10,7 @@
 mod command_line;
 mod export;
 mod freshness;
+mod history;
 mod journeys;
 mod limits;
 mod mjpeg;

@@ -68,6 +68,7 @@ impl Assets {
                     "paint.js",
                     "transports.js",
                     "camera.js",
+                    "past.js",
                     "viewer.js"
                 ),
             ),

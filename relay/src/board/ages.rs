@@ -13,15 +13,15 @@ pub(crate) const STEPS: usize = 120;
 
 /// The greatest age in each step; see the module's documentation.
 #[derive(Debug, Default)]
-pub(super) struct History {
-    /// Of the steps before [`History::step`], oldest first; `None` where nobody looked, or there was
+pub(super) struct Ages {
+    /// Of the steps before [`Ages::step`], oldest first; `None` where nobody looked, or there was
     /// no picture.
     past: VecDeque<Option<Duration>>,
     step: u64,
     greatest: Option<Duration>,
 }
 
-impl History {
+impl Ages {
     /// The picture is `age` old at `now`.
     pub(super) fn record(&mut self, now: Mono, age: Option<Duration>) {
         self.advance(now);
@@ -57,13 +57,13 @@ mod tests {
         Mono::from_boot(Duration::from_secs(seconds))
     }
 
-    fn ages(history: &mut History, now: u64) -> Vec<Option<u64>> {
+    fn ages(history: &mut Ages, now: u64) -> Vec<Option<u64>> {
         history.ages(at(now)).into_iter().map(|age| age.map(|age| age.as_secs())).collect()
     }
 
     #[test]
     fn the_greatest_age_of_each_step_of_the_last_hour() {
-        let mut history = History::default();
+        let mut history = Ages::default();
         let seconds = |s| Some(Duration::from_secs(s));
         for (now, age) in [(1_000_000, 1), (1_000_001, 5), (1_000_002, 2), (1_000_021, 3)] {
             history.record(at(now), seconds(age));
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn it_never_holds_more_than_an_hour() {
-        let mut history = History::default();
+        let mut history = Ages::default();
         for minute in 0..1_000 {
             history.record(at(minute * 30), Some(Duration::from_secs(minute)));
         }
