@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! camera thread ──► slot ──► upload task ──► relay
+//!       │             └──► offline task ─┘
 //!       │                        │
 //!       └──────── health ◄───────┘
 //!                    └──► supervise task: systemd, status file;  LED task
@@ -17,8 +18,10 @@ use runtime::{notify, signal};
 
 use crate::config::{Config, UploadConfig};
 use crate::health::Health;
+use crate::offline::Offline;
 use crate::sensor::thread::{Sensor, watch};
 use crate::supervise::{Supervisor, led};
+use crate::upload::Uploader;
 use crate::{supervise, upload};
 
 /// Tasks that have not ended by then are cut off: the agent stops within a second.
@@ -48,21 +51,26 @@ pub(crate) async fn run(config: Config, upload: UploadConfig) -> Result<(), RunE
         health: Arc::clone(&health),
         seq: AtomicU64::new(0),
     });
-    let http = upload::Http::new(&upload)?;
+    let relays = upload::Http::all(&upload)?;
+    let offline = Offline::new(config.id.clone(), config.offline.clone(), config.clock);
+    let offline = Arc::new(offline);
     let supervisor = Supervisor {
         health: Arc::clone(&health),
         sensor: Arc::clone(&sensor),
         upload_turn: upload.timeout.max(upload.retry_max),
-        relay: upload.url.to_string(),
+        relay: upload.addresses(),
         status_file: config.status_file,
     };
-    tracing::info!("uploading camera \"{}\" to {}", config.id, upload.url);
+    tracing::info!("uploading camera \"{}\" to {}", config.id, upload.addresses());
 
     let mut tasks = Tasks::default();
     let stop = tasks.stop_token();
-    let uploads = upload::run(http, upload, reader, Arc::clone(&health), stop.clone());
+    let keeps = Arc::clone(&offline).keep(sensor.frames.watch(), Arc::clone(&health), stop.clone());
+    let uploader =
+        Uploader { relays, config: upload, frames: reader, offline, health: Arc::clone(&health) };
     tasks.spawn("camera", watch(sensor, stop.clone()));
-    tasks.spawn("upload", uploads);
+    tasks.spawn("upload", upload::run(uploader, stop.clone()));
+    tasks.spawn("offline", keeps);
     tasks.spawn("supervise", supervise::run(supervisor, stop.clone()));
     if let Some(gpio) = config.led_gpio {
         tasks.spawn("led", led::run(gpio, health, stop));

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::cli;
+use crate::offline::OfflineConfig;
 use crate::upload::{AdaptConfig, Choice, authorities, is_local};
 
 /// Read if it exists and no other is named.
@@ -99,7 +100,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "upload.relay",
         kind: Kind::Text,
         default: "",
-        help: "Where to upload to, such as `http://host:5000/`; the tutorial's `http://host:5000/?password=…` works too. Flag `--relay`.",
+        help: "Where to upload to, such as `http://host:5000/`; the tutorial's `http://host:5000/?password=…` works too. Several, separated by spaces, are tried in this order. Flag `--relay`.",
     },
     Key {
         name: "upload.plain_http",
@@ -166,6 +167,30 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Integer(1, 100),
         default: "40",
         help: "Nor of a lower JPEG quality than this; 100: never encoded anew.",
+    },
+    Key {
+        name: "upload.idle_interval",
+        kind: Kind::Duration(1_000, 3_600_000),
+        default: "",
+        help: "While nobody watches for 30 s, only one picture in this time is sent; all of them again as soon as somebody does. Keep it below the relay's `freshness.stale_after`. If not given: always all of them.",
+    },
+    Key {
+        name: "offline.interval",
+        kind: Kind::Duration(1_000, 86_400_000),
+        default: "\"10s\"",
+        help: "While the relay can't be reached, one picture in this time is kept for its history.",
+    },
+    Key {
+        name: "offline.max_bytes",
+        kind: Kind::Integer(0, 1_125_899_906_842_624),
+        default: "33554432",
+        help: "Most bytes of these pictures; beyond it the oldest goes. 0: none are kept.",
+    },
+    Key {
+        name: "offline.dir",
+        kind: Kind::Text,
+        default: "",
+        help: "Folder where these pictures survive a power cut. If not given: they are kept in memory only.",
     },
     Key {
         name: "led.gpio",
@@ -286,6 +311,8 @@ struct RawUpload {
     transfer: Duration,
     min_width: u16,
     min_quality: u8,
+    #[serde(deserialize_with = "settings::optional_duration")]
+    idle_interval: Option<Duration>,
 }
 
 impl Default for RawUpload {
@@ -303,7 +330,23 @@ impl Default for RawUpload {
             transfer: Duration::from_millis(500),
             min_width: 320,
             min_quality: 40,
+            idle_interval: None,
         }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawOffline {
+    #[serde(deserialize_with = "settings::duration")]
+    interval: Duration,
+    max_bytes: u64,
+    dir: Option<PathBuf>,
+}
+
+impl Default for RawOffline {
+    fn default() -> Self {
+        RawOffline { interval: Duration::from_secs(10), max_bytes: 32 << 20, dir: None }
     }
 }
 
@@ -331,16 +374,24 @@ impl Default for RawAgent {
 struct RawConfig {
     camera: CameraConfig,
     upload: RawUpload,
+    offline: RawOffline,
     led: RawLed,
     agent: RawAgent,
+}
+
+/// A relay.
+#[derive(Debug, Clone)]
+pub(crate) struct RelayAddress {
+    /// Upload URL with everything but the password.
+    pub url: Url,
+    pub password: Secret,
 }
 
 /// Where and how to upload.
 #[derive(Debug, Clone)]
 pub(crate) struct UploadConfig {
-    /// Upload URL with everything but the password.
-    pub url: Url,
-    pub password: Secret,
+    /// In the order of preference; one at least.
+    pub relays: Vec<RelayAddress>,
     /// To trust beside the system's.
     pub authorities: Vec<Certificate>,
     pub transport: Choice,
@@ -349,6 +400,16 @@ pub(crate) struct UploadConfig {
     pub retry_max: Duration,
     /// `None`: pictures are sent as they are, whatever the network.
     pub adapt: Option<AdaptConfig>,
+    /// `None`: as many are sent whether anybody watches or not.
+    pub idle_interval: Option<Duration>,
+}
+
+impl UploadConfig {
+    /// Where to, for people.
+    pub(crate) fn addresses(&self) -> String {
+        let urls: Vec<&str> = self.relays.iter().map(|relay| relay.url.as_str()).collect();
+        urls.join(" ")
+    }
 }
 
 /// All settings, checked.
@@ -358,6 +419,7 @@ pub(crate) struct Config {
     pub camera: CameraConfig,
     /// `None` if no relay is named, or nobody asked: see [`Config::load`].
     pub upload: Option<UploadConfig>,
+    pub offline: OfflineConfig,
     pub led_gpio: Option<u8>,
     pub clock: ClockTrust,
     pub status_file: PathBuf,
@@ -376,7 +438,7 @@ impl Config {
         let layers = Layers { keys: KEYS, file, variables, flags: flags.flags() };
         let loaded = settings::load::<RawConfig>(layers)?;
         let place = |key| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
-        let RawConfig { camera, upload, led, agent } = &loaded.value;
+        let RawConfig { camera, upload, offline, led, agent } = &loaded.value;
         let id = camera.id.parse().map_err(|error| {
             ConfigError::Value(format!("{}camera.id: {error}", place("camera.id")))
         })?;
@@ -393,6 +455,11 @@ impl Config {
             id,
             camera: camera.clone(),
             upload,
+            offline: OfflineConfig {
+                interval: offline.interval,
+                max_bytes: offline.max_bytes,
+                folder: offline.dir.clone(),
+            },
             led_gpio: led.gpio,
             clock: agent.clock,
             status_file: agent.status_file.clone().unwrap_or_else(default_status_file),
@@ -402,6 +469,34 @@ impl Config {
 }
 
 impl UploadConfig {
+    fn new(relay: &str, place: &str, id: &CameraId, raw: &RawUpload) -> Result<Self, ConfigError> {
+        let relays = relay.split_whitespace().map(|url| RelayAddress::new(url, place, id, raw));
+        let relays: Vec<RelayAddress> = relays.collect::<Result<_, _>>()?;
+        if relays.is_empty() {
+            let why = "upload.relay: names no relay; write http://host:5000/";
+            return Err(ConfigError::Value(format!("{place}{why}")));
+        }
+        let RawUpload { transport, timeout, retry_min, retry_max, idle_interval, .. } = *raw;
+        let RawUpload { transfer, min_width, min_quality, .. } = *raw;
+        let adapt = raw.adapt.then_some(AdaptConfig { transfer, min_width, min_quality });
+        let authorities = raw.ca_file.as_deref().map(authorities).transpose();
+        let authorities = authorities
+            .map_err(|wrong| ConfigError::Value(format!("upload.ca_file: {wrong}")))?
+            .unwrap_or_default();
+        Ok(UploadConfig {
+            relays,
+            authorities,
+            transport,
+            timeout,
+            retry_min,
+            retry_max,
+            adapt,
+            idle_interval,
+        })
+    }
+}
+
+impl RelayAddress {
     fn new(relay: &str, place: &str, id: &CameraId, raw: &RawUpload) -> Result<Self, ConfigError> {
         let wrong = |what: &str| ConfigError::Value(format!("{place}upload.relay: {what}"));
         // The URL may hold the password: the message must not repeat it.
@@ -437,23 +532,7 @@ impl UploadConfig {
                  (--password-file), or write it into the URL as ?password=…"
             ))
         })?;
-        let RawUpload { transport, timeout, retry_min, retry_max, .. } = *raw;
-        let RawUpload { transfer, min_width, min_quality, .. } = *raw;
-        let adapt = raw.adapt.then_some(AdaptConfig { transfer, min_width, min_quality });
-        let authorities = raw.ca_file.as_deref().map(authorities).transpose();
-        let authorities = authorities
-            .map_err(|wrong| ConfigError::Value(format!("upload.ca_file: {wrong}")))?
-            .unwrap_or_default();
-        Ok(UploadConfig {
-            url,
-            password,
-            authorities,
-            transport,
-            timeout,
-            retry_min,
-            retry_max,
-            adapt,
-        })
+        Ok(RelayAddress { url, password })
     }
 }
 

@@ -9,6 +9,7 @@ mod config;
 mod encode;
 mod health;
 mod machine;
+mod offline;
 mod sensor;
 mod status;
 mod supervise;
@@ -94,7 +95,7 @@ fn check(config: &Config) -> ExitCode {
         println!("warning: the environment variable {name} names no setting and is ignored");
     }
     match &config.upload {
-        Some(upload) => println!("configuration is good: uploads to {}", upload.url),
+        Some(upload) => println!("configuration is good: uploads to {}", upload.addresses()),
         None => println!("configuration is good, but names no relay: `run` needs upload.relay"),
     }
     ExitCode::SUCCESS

@@ -116,7 +116,10 @@ impl Export {
             }
             for (size, content) in pictures {
                 let size = size.map(|size| size.to_string()).unwrap_or_default();
-                camera.counts.export.sent(content.len(), held.age(clock::mono()));
+                let now = clock::mono();
+                camera.counts.export.sent(content.len(), held.age(now));
+                // Nobody knows who looks at files.
+                camera.asked(now);
                 writes.push(Write { path: folder.join(format!("live{size}.jpeg")), content });
             }
         }

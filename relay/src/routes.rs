@@ -111,7 +111,17 @@ impl Site {
                     let Request { headers, query, peer, .. } = &request;
                     let upload = Upload { camera: &id, headers, query, peer: peer.address.ip() };
                     match self.ingest.take(upload, body, || peer.body_was_read()).await {
-                        Ok(()) => self.offered(respond::acknowledged()),
+                        Ok(()) => {
+                            let mut response = self.offered(respond::acknowledged());
+                            if headers.contains_key(wire::VIEWERS)
+                                && let Some(camera) = self.board.find(&id)
+                            {
+                                let viewers = camera.viewers(clock::mono());
+                                let name = HeaderName::from_static(wire::VIEWERS);
+                                response.headers_mut().insert(name, viewers.into());
+                            }
+                            response
+                        }
                         Err(refusal) => respond::refused(&refusal),
                     }
                 }

@@ -31,9 +31,8 @@ fn every_key_of_the_table_can_be_read() {
         let value = match key.kind {
             Kind::Text => "\"garden\"",
             Kind::Integer(..) => "5",
-            Kind::Choice(_) | Kind::Flag | Kind::Number(..) | Kind::Duration(..) | Kind::Size => {
-                key.default
-            }
+            Kind::Duration(..) => "\"5s\"",
+            Kind::Choice(_) | Kind::Flag | Kind::Number(..) | Kind::Size => key.default,
         };
         let value = if key.name == "upload.relay" { "\"http://h/?password=1\"" } else { value };
         let value = if key.name.ends_with("_file") && key.name.starts_with("upload.") {
@@ -50,8 +49,8 @@ fn every_key_of_the_table_can_be_read() {
 fn the_tutorials_url_is_taken_as_it_is() {
     let upload =
         load("", relay("http://192.168.1.100:5000/?password=a%26b")).unwrap().upload.unwrap();
-    assert_eq!(upload.url.as_str(), "http://192.168.1.100:5000/");
-    assert_eq!(upload.password.expose(), "a&b");
+    assert_eq!(upload.relays[0].url.as_str(), "http://192.168.1.100:5000/");
+    assert_eq!(upload.relays[0].password.expose(), "a&b");
 }
 
 #[test]
@@ -63,7 +62,7 @@ fn a_named_camera_has_its_own_path() {
     ] {
         let flags =
             cli::Settings { camera: Some("garden".into()), ..relay(&format!("{base}?password=1")) };
-        assert_eq!(load("", flags).unwrap().upload.unwrap().url.as_str(), whole);
+        assert_eq!(load("", flags).unwrap().upload.unwrap().relays[0].url.as_str(), whole);
     }
 }
 

@@ -13,7 +13,7 @@ use runtime::secret::Secret;
 use url::Url;
 
 use super::outcome::{Answer, Failure, judge};
-use crate::config::UploadConfig;
+use crate::config::{RelayAddress, UploadConfig};
 
 /// How much of an answer's body is read: enough for a line, and to find a web page out.
 const MAX_ANSWER: usize = 4 << 10;
@@ -27,22 +27,26 @@ pub(crate) struct HttpError(String);
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
     client: Client,
-    /// With the password: never log it.
+    /// Without the password.
+    shown: Url,
+    /// With it: never log it.
     url: Url,
     /// Where WebSockets are opened, without it.
     socket_url: Url,
     password: Secret,
-    timeout: Duration,
 }
 
 impl Http {
+    /// One for each relay, with one client.
+    ///
     /// # Errors
     /// For `https`, the system has no certificates to check the relay's by.
-    pub(crate) fn new(config: &UploadConfig) -> Result<Http, HttpError> {
-        let builder = match config.url.scheme() {
-            "https" => Client::builder(),
+    pub(crate) fn all(config: &UploadConfig) -> Result<Vec<Http>, HttpError> {
+        let builder = if config.relays.iter().any(|relay| relay.url.scheme() == "https") {
+            Client::builder()
+        } else {
             // Without TLS no certificates are needed, and a small system may have none.
-            _ => Client::builder().tls_certs_only([]),
+            Client::builder().tls_certs_only([])
         };
         let client = builder
             .tls_certs_merge(config.authorities.clone())
@@ -56,13 +60,22 @@ impl Http {
             .pool_max_idle_per_host(1)
             .build()
             .map_err(|error| HttpError(innermost(&error).to_string()))?;
-        let mut url = config.url.clone();
-        url.query_pairs_mut().append_pair("password", config.password.expose());
-        let mut socket_url = config.url.clone();
+        Ok(config.relays.iter().map(|relay| Http::new(client.clone(), relay)).collect())
+    }
+
+    fn new(client: Client, relay: &RelayAddress) -> Http {
+        let RelayAddress { url: shown, password } = relay.clone();
+        let mut url = shown.clone();
+        url.query_pairs_mut().append_pair("password", password.expose());
+        let mut socket_url = shown.clone();
         let below = socket_url.path().trim_end_matches('/').to_owned();
         socket_url.set_path(&format!("{below}/upload.ws"));
-        let (password, timeout) = (config.password.clone(), config.timeout);
-        Ok(Http { client, url, socket_url, password, timeout })
+        Http { client, shown, url, socket_url, password }
+    }
+
+    /// Where it is, without the password.
+    pub(super) fn shown(&self) -> &Url {
+        &self.shown
     }
 
     /// The beginning of a WebSocket's handshake. The password is not in its URL, which proxies log.
@@ -70,8 +83,15 @@ impl Http {
         self.client.get(self.socket_url.clone()).bearer_auth(self.password.expose())
     }
 
-    /// Sends one frame and waits for its acknowledgement, both within the time-out.
-    pub(super) async fn send(&self, frame: &Frame, report: Option<&Report>) -> Result<(), Failure> {
+    /// Sends one frame and waits for its acknowledgement, both within `timeout`. Returns how many
+    /// watch, if it was to ask that and the relay says it.
+    pub(super) async fn send(
+        &self,
+        frame: &Frame,
+        report: Option<&Report>,
+        ask_viewers: bool,
+        timeout: Duration,
+    ) -> Result<Option<u64>, Failure> {
         let exchange = async {
             let request = self
                 .client
@@ -87,19 +107,23 @@ impl Http {
                 Some(report) => request.header(REPORT, report.to_json()),
                 None => request,
             };
+            let request =
+                if ask_viewers { request.header(wire::VIEWERS, "wanted") } else { request };
             let mut response = request.body(frame.picture.bytes().clone()).send().await?;
             let body = read(&mut response).await?;
             Ok((response.status().as_u16(), response.headers().clone(), body))
         };
-        match tokio::time::timeout(self.timeout, exchange).await {
+        match tokio::time::timeout(timeout, exchange).await {
             Ok(Ok((status, headers, body))) => {
                 let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
                 let body = String::from_utf8_lossy(&body);
                 let (retry_after, location) = (text(RETRY_AFTER), text(LOCATION));
-                judge(Answer { status, retry_after, location, body: &body })
+                judge(Answer { status, retry_after, location, body: &body })?;
+                let viewers = headers.get(wire::VIEWERS).and_then(|value| value.to_str().ok());
+                Ok(viewers.and_then(|viewers| viewers.parse().ok()))
             }
             Ok(Err(error)) => Err(Failure { cause: explained(&error), ..Failure::default() }),
-            Err(_) => Err(Failure::slow(self.timeout)),
+            Err(_) => Err(Failure::slow(timeout)),
         }
     }
 }

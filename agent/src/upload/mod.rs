@@ -1,13 +1,17 @@
-//! The newest frame to the relay, again and again: one in flight, and the newest waiting.
+//! The newest frame to the relay, again and again: as many on their way as are not in each other's
+//! way, and the newest waiting.
 //!
 //! While an upload is retried, newer frames replace the one that failed: nobody wants an old
 //! picture late. What a frame is and how it is captured does not belong here.
 
 mod adapt;
+mod flight;
 mod http;
+mod idle;
 mod link;
 mod outcome;
 mod plain;
+mod relays;
 mod thin;
 mod transport;
 mod websocket;
@@ -16,8 +20,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use frame::Frame;
-use ladder::Backoff;
+use ladder::{Backoff, Mono};
 use runtime::clock;
+use runtime::network::Changes;
 use runtime::slot::Reader;
 use tokio::sync::Mutex;
 use tokio_retry::Retry;
@@ -25,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::UploadConfig;
 use crate::health::Health;
+use crate::offline::Offline;
 pub(crate) use adapt::AdaptConfig;
 pub(crate) use http::{Http, HttpError, authorities};
 use link::Link;
@@ -38,30 +44,60 @@ const TURN_EVERY: Duration = Duration::from_secs(5);
 /// How long the relay may take to hear that the agent stops.
 const GOODBYE: Duration = Duration::from_millis(300);
 
-/// The longest wait a relay can ask for by Retry-After.
-const MAX_HOLD: Duration = Duration::from_secs(60);
+/// The longest wait a relay can ask for by Retry-After: the watchdog's patience is longer.
+const MAX_HOLD: Duration = Duration::from_secs(30);
+
+/// A connection that worked is opened again after up to so long: a thousand cameras of one relay do
+/// not come back in the same moment.
+const SPREAD_MS: u64 = 300;
+
+/// When the network changes, waiting is over at most so often.
+const NETWORK_SPACING: Duration = Duration::from_secs(1);
+
+/// What the loop needs.
+#[derive(Debug)]
+pub(crate) struct Uploader {
+    pub relays: Vec<Http>,
+    pub config: UploadConfig,
+    pub frames: Reader<Frame>,
+    pub offline: Arc<Offline>,
+    pub health: Arc<Health>,
+}
 
 /// Uploads until `stop`, or until no more frames can come.
-pub(crate) async fn run(
-    http: Http,
-    config: UploadConfig,
-    mut frames: Reader<Frame>,
-    health: Arc<Health>,
-    stop: CancellationToken,
-) {
-    let link = Mutex::new(Link::new(http, &config));
+pub(crate) async fn run(uploader: Uploader, stop: CancellationToken) {
+    let Uploader { relays, config, mut frames, offline, health } = uploader;
+    let link = Mutex::new(Link::new(relays, &config, offline, Arc::clone(&health)));
+    let mut network = Network::listen();
     let uploads = async {
         loop {
             health.upload.turn.touch(clock::mono());
-            let frame = async {
+            let next = async {
+                let mut link = link.lock().await;
+                link.ready().await?;
                 tokio::select! {
-                    frame = frames.take() => frame,
-                    () = async { link.lock().await.attend().await } => None,
+                    frame = frames.take() => Ok(frame),
+                    failure = link.attend() => Err(failure),
                 }
             };
-            match tokio::time::timeout(TURN_EVERY, frame).await {
-                Ok(Some(frame)) => deliver(&link, &config, frame, &mut frames, &health).await,
-                Ok(None) => return,
+            let next = tokio::select! {
+                next = tokio::time::timeout(TURN_EVERY, next) => next,
+                () = network.changed() => {
+                    link.lock().await.network_changed();
+                    continue;
+                }
+            };
+            match next {
+                Ok(Ok(Some(frame))) => {
+                    deliver(&link, &config, frame, &mut frames, &mut network, &health).await;
+                }
+                Ok(Ok(None)) => return,
+                Ok(Err(Failure { cause, hold, .. })) => {
+                    let spread = Duration::from_millis(fastrand::u64(..SPREAD_MS));
+                    let wait = hold.map_or(spread, |hold| hold.min(MAX_HOLD));
+                    health.upload.failed(cause, wait);
+                    tokio::time::sleep(wait).await;
+                }
                 Err(_) => {}
             }
         }
@@ -71,34 +107,71 @@ pub(crate) async fn run(
     let _ = tokio::time::timeout(GOODBYE, link.into_inner().close()).await;
 }
 
-/// Sends `first`, or whatever is newest by then, until the relay has acknowledged one.
+/// Sends `first`, or whatever is newest by then, until one is on its way over a connection that
+/// works.
 async fn deliver(
     link: &Mutex<Link>,
     config: &UploadConfig,
     first: Frame,
     frames: &mut Reader<Frame>,
+    network: &mut Network,
     health: &Health,
 ) {
+    let frames = std::sync::Mutex::new(frames);
     let failure = std::sync::Mutex::new(None);
     let failed = || failure.lock().unwrap_or_else(PoisonError::into_inner);
-    let backoff = Backoff::new(config.retry_min, config.retry_max, fastrand::u64(..));
-    let waits = backoff.map(|wait| {
-        let Failure { cause, hold, .. } = failed().take().unwrap_or_default();
-        let wait = wait.max(hold.unwrap_or_default().min(MAX_HOLD));
-        health.upload.failed(cause, wait);
-        wait
-    });
-    let attempt = || {
-        let newest = frames.latest().unwrap_or_else(|| first.clone());
-        let failed = &failed;
-        async move {
-            let result = link.lock().await.send(&newest).await;
-            health.upload.turn.touch(clock::mono());
-            result.map_err(|failure| *failed() = Some(failure))
+    let newest = || frames.lock().unwrap_or_else(PoisonError::into_inner).latest();
+    loop {
+        let backoff = Backoff::new(config.retry_min, config.retry_max, fastrand::u64(..));
+        let waits = backoff.map(|wait| {
+            let Failure { cause, hold, .. } = failed().take().unwrap_or_default();
+            let wait = wait.max(hold.unwrap_or_default().min(MAX_HOLD));
+            health.upload.failed(cause, wait);
+            wait
+        });
+        let attempt = || {
+            let newest = newest().unwrap_or_else(|| first.clone());
+            let failed = &failed;
+            async move {
+                let result = link.lock().await.send(&newest).await;
+                health.upload.turn.touch(clock::mono());
+                result.map_err(|failure| *failed() = Some(failure))
+            }
+        };
+        tokio::select! {
+            // `waits` never ends, so neither does the retrying: only success or `stop` ends it.
+            _ = Retry::start(waits, attempt) => return,
+            // What was tried over the network as it was may hang; and it is worth another attempt.
+            () = network.changed() => link.lock().await.network_changed(),
         }
-    };
-    // `waits` never ends, so neither does the retrying: only success or `stop` ends it.
-    if Retry::start(waits, attempt).await.is_ok() {
-        health.upload.succeeded();
+    }
+}
+
+/// Says when the machine's network changes.
+#[derive(Debug)]
+struct Network {
+    /// `None`: it can't be known.
+    changes: Option<Changes>,
+    last: Option<Mono>,
+}
+
+impl Network {
+    fn listen() -> Network {
+        let changes = Changes::listen()
+            .inspect_err(|error| tracing::debug!("changes of the network are not seen: {error}"));
+        Network { changes: changes.ok(), last: None }
+    }
+
+    /// Waits for a change, and for the last one to be long enough ago.
+    async fn changed(&mut self) {
+        let Some(changes) = &mut self.changes else { return std::future::pending().await };
+        if changes.next().await.is_err() {
+            self.changes = None;
+            return std::future::pending().await;
+        }
+        if let Some(last) = self.last {
+            tokio::time::sleep(last.after(NETWORK_SPACING).since(clock::mono())).await;
+        }
+        self.last = Some(clock::mono());
     }
 }

@@ -1,15 +1,18 @@
-//! Uploads over a WebSocket: `stillwatch.v1`, one frame in flight, each answered by the relay.
+//! A WebSocket to the relay: `stillwatch.v1`, frames one way, answers the other.
 //!
 //! The handshake is a request of the same HTTP client as for POST, so that TLS, time-outs and
-//! certificates are the same.
+//! certificates are the same. What is sent when does not belong here.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use frame::Frame;
 use frame::report::{REPORT, Report};
-use frame::wire::{Flags, Head, SUBPROTOCOL};
+use frame::wire::{Flags, Head, SUBPROTOCOL, VIEWERS, WANTS_HISTORY};
 use futures_util::{SinkExt, StreamExt};
 use headers::{HeaderMapExt, SecWebsocketAccept, SecWebsocketKey};
+use hyper_util::client::legacy::connect::HttpInfo;
+use ladder::Mono;
 use reqwest::header::{
     CONNECTION, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
@@ -18,6 +21,7 @@ use runtime::clock;
 use serde::Deserialize;
 use tokio_websockets::{ClientBuilder, Config, Limits, Message, WebSocketStream};
 
+use super::flight::{Flight, Flights};
 use super::http::{Http, explained};
 use super::outcome::{Answer, Failure, judge};
 
@@ -34,14 +38,29 @@ const SILENT: Duration = Duration::from_secs(45);
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: WebSocketStream<Upgraded>,
+    /// Our end of it.
+    pub local: Option<IpAddr>,
     /// The relay answered a frame on it.
-    pub answered: bool,
+    pub proven: bool,
     /// It asked for reports; one that knows none would end the connection.
     takes_reports: bool,
-    /// What an answer takes that has nothing to carry, as it was measured last.
-    round_trip: Duration,
-    /// How long the last frame that was answered took to get through, without that.
-    pub took: Duration,
+    /// It keeps frames of the past.
+    pub takes_history: bool,
+    pub flights: Flights,
+    heard: Mono,
+    /// What was to be sent was cut off in the middle.
+    unsent: bool,
+}
+
+/// What a relay said.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// A frame's answer, and how long it took to get through.
+    Answer { flight: Flight, took: Duration, outcome: Result<(), Failure> },
+    /// How many watch.
+    Viewers(u64),
+    /// Something else: a ping, or an answer to what was given up.
+    Other,
 }
 
 /// Why there is no WebSocket.
@@ -60,11 +79,12 @@ struct Said {
     #[serde(default)]
     why: String,
     retry_after_ms: Option<u64>,
+    viewers: Option<u64>,
 }
 
 impl Socket {
     /// Opens one. The deadline is the caller's.
-    pub(super) async fn open(http: &Http) -> Result<Socket, NotOpened> {
+    pub(super) async fn open(http: &Http, ask_viewers: bool) -> Result<Socket, NotOpened> {
         let mut nonce = [0; 16];
         fastrand::fill(&mut nonce);
         let key = SecWebsocketKey::from(nonce);
@@ -77,94 +97,111 @@ impl Socket {
             .header(UPGRADE, "websocket")
             .header(SEC_WEBSOCKET_VERSION, "13")
             .header(SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+        let request = if ask_viewers { request.header(VIEWERS, "wanted") } else { request };
         let failed =
             |error| NotOpened::Failed(Failure { cause: explained(&error), ..Failure::default() });
         let response = request.send().await.map_err(failed)?;
         check(&response, key.into())?;
-        let takes_reports = response.headers().contains_key(REPORT);
+        let offers = |name| response.headers().contains_key(name);
+        let (takes_reports, takes_history) = (offers(REPORT), offers(WANTS_HISTORY));
+        let info = response.extensions().get::<HttpInfo>();
+        let local = info.map(|info| info.local_addr().ip());
         let upgraded = response.upgrade().await.map_err(failed)?;
         let limits = Limits::default().max_payload_len(Some(MAX_ANSWER));
         let config = Config::default().frame_size(usize::MAX);
-        let stream = ClientBuilder::new().limits(limits).config(config).take_over(upgraded);
-        let (round_trip, took) = (Duration::ZERO, Duration::ZERO);
-        let mut socket = Socket { stream, answered: false, takes_reports, round_trip, took };
-        socket.measure().await;
-        Ok(socket)
+        let mut stream = ClientBuilder::new().limits(limits).config(config).take_over(upgraded);
+        let flights = Flights::new(round_trip(&mut stream).await);
+        Ok(Socket {
+            stream,
+            local,
+            proven: false,
+            takes_reports,
+            takes_history,
+            flights,
+            heard: clock::mono(),
+            unsent: false,
+        })
     }
 
-    /// Measures the round trip, while nothing else is under way.
-    pub(super) async fn measure(&mut self) {
-        let sent = clock::mono();
-        let echo = async {
-            self.stream.send(Message::ping("")).await.ok()?;
-            // Whatever else comes meanwhile answers frames that were given up.
-            while let Some(Ok(message)) = self.stream.next().await {
-                if message.is_pong() {
-                    return Some(clock::mono().since(sent));
-                }
-            }
-            None
-        };
-        // Without one, the whole time counts as the transfer's: the picture gets smaller than it
-        // need be.
-        let echo = tokio::time::timeout(ECHO_WITHIN, echo).await.ok().flatten();
-        self.round_trip = echo.unwrap_or_default();
-    }
-
-    /// Sends a frame, and a report if there is one, and waits for the frame's answer. The deadline is the caller's; after an `Err` of the
-    /// outer kind the connection is of no more use.
-    pub(super) async fn send(
+    /// Sends a frame, and a report if there is one. It may be cut off in the middle: the rest is
+    /// sent with the next that is.
+    pub(super) async fn write(
         &mut self,
         frame: &Frame,
         report: Option<&Report>,
-    ) -> Result<Result<(), Failure>, Failure> {
-        let head =
-            Head { captured_us: frame.captured.unix_us, seq: frame.seq, flags: Flags::from(frame) };
+        flight: Flight,
+    ) -> Result<(), Failure> {
+        let flags = Flags { history: flight.past.is_some(), ..Flags::from(frame) };
+        let head = Head { captured_us: frame.captured.unix_us, seq: frame.seq, flags };
         let message = Message::binary(head.message(frame.picture.bytes()));
-        let began = clock::mono();
-        self.stream.send(message).await.map_err(|error| broken(&error.to_string()))?;
-        if let Some(report) = report.filter(|_| self.takes_reports) {
-            let message = Message::text(format!("{{\"report\":{}}}", report.to_json()));
-            self.stream.send(message).await.map_err(|error| broken(&error.to_string()))?;
-        }
-        loop {
-            let message = match self.stream.next().await {
-                Some(Ok(message)) => message,
-                Some(Err(error)) => return Err(broken(&error.to_string())),
-                None => return Err(broken("end of the connection")),
-            };
-            if let Some((_, why)) = message.as_close() {
-                return Err(broken(if why.is_empty() { "closed" } else { why }));
+        let report = report
+            .filter(|_| self.takes_reports)
+            .map(|report| Message::text(format!("{{\"report\":{}}}", report.to_json())));
+        let sent = async {
+            if let Some(report) = report {
+                self.stream.feed(report).await?;
             }
-            let said = message.as_text().and_then(|text| serde_json::from_str::<Said>(text).ok());
-            // Others are of frames that were given up.
-            match said {
-                Some(Said { ack: Some(seq), .. }) if seq == frame.seq => {
-                    self.answered = true;
-                    self.took = clock::mono().since(began).saturating_sub(self.round_trip);
-                    return Ok(Ok(()));
-                }
-                Some(Said { refused: Some(seq), why, retry_after_ms, .. }) if seq == frame.seq => {
-                    self.answered = true;
-                    let why = why.lines().next().unwrap_or_default();
-                    let why: String = why.chars().take(200).collect();
-                    let cause = format!("the relay refuses the picture: {why}");
-                    let hold = retry_after_ms.map(Duration::from_millis);
-                    return Ok(Err(Failure { cause, hold, slow: false }));
-                }
-                _ => {}
-            }
-        }
+            // From here on it is sent, however this ends.
+            self.stream.feed(message).await?;
+            self.flights.sent(flight);
+            self.unsent = true;
+            self.flush().await
+        };
+        sent.await.map_err(|error: tokio_websockets::Error| broken(&error.to_string()))
     }
 
-    /// Answers the relay's pings while there is nothing to send; returns when the connection is of
-    /// no more use.
-    pub(super) async fn attend(&mut self) {
-        while let Ok(Some(Ok(message))) = tokio::time::timeout(SILENT, self.stream.next()).await {
-            if message.is_close() {
-                return;
-            }
+    async fn flush(&mut self) -> Result<(), tokio_websockets::Error> {
+        self.stream.flush().await?;
+        self.unsent = false;
+        Ok(())
+    }
+
+    /// Waits for what the relay says next; pings are answered on the way.
+    ///
+    /// # Errors
+    /// The connection is of no more use.
+    pub(super) async fn read(&mut self) -> Result<Heard, Failure> {
+        if self.unsent {
+            self.flush().await.map_err(|error| broken(&error.to_string()))?;
         }
+        let message = match self.stream.next().await {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => return Err(broken(&error.to_string())),
+            None => return Err(broken("end of the connection")),
+        };
+        self.heard = clock::mono();
+        if let Some((_, why)) = message.as_close() {
+            return Err(broken(if why.is_empty() { "closed" } else { why }));
+        }
+        let said = message.as_text().and_then(|text| serde_json::from_str::<Said>(text).ok());
+        Ok(said.map_or(Heard::Other, |said| self.hear(said)))
+    }
+
+    fn hear(&mut self, said: Said) -> Heard {
+        if let Some(viewers) = said.viewers {
+            return Heard::Viewers(viewers);
+        }
+        let Some(seq) = said.ack.or(said.refused) else { return Heard::Other };
+        // Others are of frames that were given up, or of none at all.
+        let Some((flight, took)) = self.flights.answered(seq, clock::mono()) else {
+            return Heard::Other;
+        };
+        self.proven = true;
+        let outcome = if said.ack.is_some() {
+            Ok(())
+        } else {
+            let why = said.why.lines().next().unwrap_or_default();
+            let why: String = why.chars().take(200).collect();
+            let cause = format!("the relay refuses the picture: {why}");
+            let hold = said.retry_after_ms.map(Duration::from_millis);
+            Err(Failure { cause, hold, slow: false })
+        };
+        Heard::Answer { flight, took, outcome }
+    }
+
+    /// When it counts as dead if nothing was heard by then.
+    pub(super) fn silent_at(&self) -> Mono {
+        self.heard.after(SILENT)
     }
 
     /// Says goodbye.
@@ -172,6 +209,22 @@ impl Socket {
         // A relay that is gone hears nothing.
         let _ = self.stream.close().await;
     }
+}
+
+/// Measures what an answer takes that has nothing to carry, while nothing else is under way.
+async fn round_trip(stream: &mut WebSocketStream<Upgraded>) -> Duration {
+    let sent = clock::mono();
+    let echo = async {
+        stream.send(Message::ping("")).await.ok()?;
+        while let Some(Ok(message)) = stream.next().await {
+            if message.is_pong() {
+                return Some(clock::mono().since(sent));
+            }
+        }
+        None
+    };
+    // Without one, the whole time counts as the transfer's: the picture gets smaller than it need be.
+    tokio::time::timeout(ECHO_WITHIN, echo).await.ok().flatten().unwrap_or_default()
 }
 
 fn broken(why: &str) -> Failure {

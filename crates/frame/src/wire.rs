@@ -26,6 +26,10 @@ pub const TIME_SOURCE: &str = "frame-time-source";
 /// [`Flags::history`].
 pub const WANTS_HISTORY: &str = "frame-history";
 
+/// In a handshake or an upload: the sender wants to know how many watch. In the answer to an upload:
+/// how many do.
+pub const VIEWERS: &str = "frame-viewers";
+
 /// The WebSocket subprotocol.
 pub const SUBPROTOCOL: &str = "stillwatch.v1";
 

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod files;
 pub mod log;
 pub mod mark;
+pub mod network;
 pub mod notify;
 pub mod secret;
 pub mod settings;

@@ -26,6 +26,21 @@ pub struct Writer<T> {
     stats: Arc<Stats>,
 }
 
+/// Sees what the taking end may take, and takes nothing.
+#[derive(Debug)]
+pub struct Watcher<T> {
+    receiver: watch::Receiver<Option<T>>,
+}
+
+impl<T: Clone> Watcher<T> {
+    /// Waits for a value that was not seen yet, and returns the newest. `None` when all writers are
+    /// gone.
+    pub async fn next(&mut self) -> Option<T> {
+        self.receiver.changed().await.ok()?;
+        self.receiver.borrow_and_update().clone()
+    }
+}
+
 /// The taking end.
 #[derive(Debug)]
 pub struct Reader<T> {
@@ -45,6 +60,11 @@ impl<T: Clone> Writer<T> {
     /// How many values were replaced before anybody took them.
     pub fn replaced(&self) -> u64 {
         self.stats.replaced.load(Ordering::Relaxed)
+    }
+
+    /// Sees the values from now on.
+    pub fn watch(&self) -> Watcher<T> {
+        Watcher { receiver: self.sender.subscribe() }
     }
 }
 
@@ -84,8 +104,11 @@ mod tests {
         assert_eq!(reader.take().await, Some(6));
         assert_eq!(reader.replaced(), 4);
         assert_eq!(reader.latest(), Some(6));
+        let mut watcher = writer.watch();
         writer.put(7);
+        assert_eq!(watcher.next().await, Some(7));
         drop(writer);
+        assert_eq!(watcher.next().await, None);
         assert_eq!(reader.take().await, Some(7));
         assert_eq!(reader.take().await, None);
     }

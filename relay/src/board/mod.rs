@@ -5,6 +5,7 @@
 //! (`ingest`), keeping frames (`store`), showing them (`view`).
 
 mod ages;
+mod audience;
 mod counts;
 mod held;
 mod rendition;
@@ -28,9 +29,10 @@ pub(crate) use sizes::{Cell, NoSize, NotScaled, Size};
 
 use crate::freshness::{Limits, Signs, State};
 use crate::ingest::admit::{Claim, Stamp, TimeSource, admit};
-use crate::metrics::{CameraMetrics, Metrics};
+use crate::metrics::{CameraMetrics, Metrics, Outflow, Watching};
 use crate::rate::Rate;
 use ages::Ages;
+use audience::Audience;
 use sizes::Leases;
 
 /// Both clocks at one moment.
@@ -99,6 +101,7 @@ impl Board {
             leases: Mutex::default(),
             rate: Mutex::default(),
             ages: Mutex::default(),
+            audience: Audience::default(),
             report: Mutex::default(),
             closing: self.closing.clone(),
         }
@@ -160,6 +163,7 @@ pub(crate) struct Camera {
     leases: Mutex<Leases>,
     rate: Mutex<Rate>,
     ages: Mutex<Ages>,
+    audience: Audience,
     report: Mutex<Option<(Arc<Report>, Mono)>>,
     closing: CancellationToken,
 }
@@ -168,13 +172,54 @@ pub(crate) struct Camera {
 #[derive(Debug)]
 pub(crate) struct Attached(Arc<Camera>);
 
+impl Attached {
+    /// To which camera.
+    pub(crate) fn camera(&self) -> &Camera {
+        &self.0
+    }
+}
+
 impl Drop for Attached {
     fn drop(&mut self) {
         self.0.signs().detach(runtime::clock::mono());
     }
 }
 
+/// A viewer of a stream; see [`Camera::watched`].
+#[derive(Debug)]
+pub(crate) struct Watched {
+    camera: Arc<Camera>,
+    _counted: Watching,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.camera.audience.stream(false);
+    }
+}
+
 impl Camera {
+    /// Counts a viewer of a stream for as long as what is returned lives.
+    pub(crate) fn watched(self: &Arc<Self>, outflow: &Outflow) -> Watched {
+        self.audience.stream(true);
+        Watched { camera: Arc::clone(self), _counted: outflow.watched() }
+    }
+
+    /// Somebody asked for a still picture, or takes them as files.
+    pub(crate) fn asked(&self, now: Mono) {
+        self.audience.still(now);
+    }
+
+    /// How many watch; all who ask for still pictures are one.
+    pub(crate) fn viewers(&self, now: Mono) -> u64 {
+        self.audience.count(now)
+    }
+
+    /// Sees that somebody begins to watch, or stops.
+    pub(crate) fn audience(&self) -> watch::Receiver<impl Sized + Send + Sync + use<>> {
+        self.audience.changes()
+    }
+
     /// The frame that is shown.
     pub(crate) fn newest(&self) -> Option<Arc<Held>> {
         self.newest.borrow().clone()

@@ -90,14 +90,7 @@ impl Config {
         let place = |key: &str| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
         let RawConfig { relay, site, embed, owner, freshness, cameras, store, history, export } =
             &loaded.value;
-        let listen = relay.listen.parse().map_err(|_| {
-            ConfigError::Value(format!(
-                "{}relay.listen: \"{}\" is no address and port; write 0.0.0.0:5000, [::]:5000 or \
-                 127.0.0.1:5000",
-                place("relay.listen"),
-                relay.listen
-            ))
-        })?;
+        let listen = listen_address(&relay.listen, &place)?;
         let limits = freshness.limits();
         let cameras = read_cameras(cameras, limits, file)?;
         if cameras.len() > relay.max_cameras {
@@ -145,6 +138,16 @@ impl Config {
             unknown_variables: loaded.unknown_variables.clone(),
         })
     }
+}
+
+fn listen_address(text: &str, place: &impl Fn(&str) -> String) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| {
+        ConfigError::Value(format!(
+            "{}relay.listen: \"{text}\" is no address and port; write 0.0.0.0:5000, [::]:5000 or \
+             127.0.0.1:5000",
+            place("relay.listen"),
+        ))
+    })
 }
 
 fn read_cameras(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use frame::CameraId;
 use frame::report::Report;
-use frame::wire::{Flags, Head};
+use frame::wire::{Flags, Head, VIEWERS};
 use futures_util::{SinkExt, StreamExt};
 use ladder::Mono;
 use runtime::clock;
@@ -21,7 +21,7 @@ use tokio_websockets::{CloseCode, Message};
 
 use super::admit::Claim;
 use super::{Described, Ingest, Refusal, Upload};
-use crate::board::{Attached, Refused};
+use crate::board::{Attached, Camera, Refused};
 use crate::rate::Rate;
 use crate::serve::Wire;
 use crate::upgrade::WebSocket;
@@ -63,6 +63,8 @@ pub(crate) struct Session {
     camera: CameraId,
     peer: IpAddr,
     wire: Arc<Wire>,
+    /// It wants to know how many watch.
+    tell_viewers: bool,
     _place: OwnedSemaphorePermit,
 }
 
@@ -88,6 +90,22 @@ impl Partial {
     }
 }
 
+/// When what came last.
+#[derive(Debug)]
+struct Signs {
+    heard: Mono,
+    received: u64,
+    pinged: Mono,
+    partial: Partial,
+}
+
+impl Signs {
+    fn begin(now: Mono, received: u64) -> Signs {
+        let partial = Partial { complete: received, since: None };
+        Signs { heard: now, received, pinged: now, partial }
+    }
+}
+
 impl Ingest {
     /// Whether an agent may open a WebSocket.
     ///
@@ -106,6 +124,7 @@ impl Ingest {
                 camera: upload.camera.clone(),
                 peer: upload.peer,
                 wire: Arc::clone(wire),
+                tell_viewers: upload.headers.contains_key(VIEWERS),
                 _place: place,
             }),
             Err(why) => {
@@ -135,36 +154,25 @@ impl Session {
     async fn talk(&self, socket: &mut WebSocket) -> Result<(), End> {
         let attach = || self.ingest.board.find(&self.camera).map(|c| c.attach(clock::mono()));
         let mut attached: Option<Attached> = attach();
-        let (mut messages, mut partial) = (Rate::default(), Partial::default());
-        partial.completed(self.wire.received());
-        let (mut heard, mut received) = (clock::mono(), self.wire.received());
-        let mut pinged = heard;
+        let mut messages = Rate::default();
+        let mut signs = Signs::begin(clock::mono(), self.wire.received());
+        let mut told = None;
         let timeout = self.ingest.bounds.peer_timeout;
         let mut look = tokio::time::interval(LOOK.min(timeout / PINGS));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let max =
             self.ingest.bounds.max_upload_rate.saturating_mul(2).saturating_add(MORE_MESSAGES);
         loop {
+            let camera = attached.as_ref().map(Attached::camera);
+            self.tell_viewers(socket, camera, &mut told).await?;
             let message = tokio::select! {
                 message = socket.next() => message,
+                () = begins(camera), if told == Some(0) => continue,
                 () = self.ingest.board.closed() => {
                     return Err((CloseCode::GOING_AWAY, "the relay stops"));
                 }
                 _ = look.tick() => {
-                    let now = clock::mono();
-                    if self.wire.received() != received {
-                        (heard, received) = (now, self.wire.received());
-                    }
-                    if now.since(heard) >= timeout {
-                        return Err((CloseCode::NORMAL_CLOSURE, "no answer"));
-                    }
-                    let arriving = partial.arriving(received, now);
-                    if arriving.is_some_and(|a| a > self.ingest.bounds.body_timeout) {
-                        self.count(Refused::TooSlow);
-                        return Err((CloseCode::POLICY_VIOLATION, "the frame did not arrive in time"));
-                    }
-                    if now.since(pinged) >= timeout / PINGS {
-                        pinged = now;
+                    if self.look(&mut signs)? {
                         send(socket, Message::ping("")).await?;
                     }
                     continue;
@@ -172,7 +180,7 @@ impl Session {
             };
             // It went, or broke the protocol and was told so.
             let Some(Ok(message)) = message else { return Ok(()) };
-            partial.completed(self.wire.received());
+            signs.partial.completed(self.wire.received());
             if !messages.take(clock::mono(), max) {
                 return Err((CloseCode::POLICY_VIOLATION, "too many messages"));
             }
@@ -186,11 +194,46 @@ impl Session {
             if message.is_binary() {
                 let answer = self.take(Bytes::from(message.into_payload()));
                 send(socket, Message::text(answer)).await?;
-                if attached.is_none() {
-                    attached = attach();
-                }
+                attached = attached.or_else(attach);
             }
         }
+    }
+
+    /// Looks at a connection on which nothing may have come; returns whether to ping.
+    fn look(&self, signs: &mut Signs) -> Result<bool, End> {
+        let (now, received) = (clock::mono(), self.wire.received());
+        let timeout = self.ingest.bounds.peer_timeout;
+        if received != signs.received {
+            (signs.heard, signs.received) = (now, received);
+        }
+        if now.since(signs.heard) >= timeout {
+            return Err((CloseCode::NORMAL_CLOSURE, "no answer"));
+        }
+        let arriving = signs.partial.arriving(received, now);
+        if arriving.is_some_and(|arriving| arriving > self.ingest.bounds.body_timeout) {
+            self.count(Refused::TooSlow);
+            return Err((CloseCode::POLICY_VIOLATION, "the frame did not arrive in time"));
+        }
+        let due = now.since(signs.pinged) >= timeout / PINGS;
+        if due {
+            signs.pinged = now;
+        }
+        Ok(due)
+    }
+
+    /// Tells an agent that asked for it how many watch, if that is news.
+    async fn tell_viewers(
+        &self,
+        socket: &mut WebSocket,
+        camera: Option<&Camera>,
+        told: &mut Option<u64>,
+    ) -> Result<(), End> {
+        let Some(camera) = camera.filter(|_| self.tell_viewers) else { return Ok(()) };
+        let viewers = camera.viewers(clock::mono());
+        if told.replace(viewers) == Some(viewers) {
+            return Ok(());
+        }
+        send(socket, Message::text(format!("{{\"viewers\":{viewers}}}"))).await
     }
 
     fn count(&self, why: Refused) {
@@ -232,6 +275,14 @@ impl Session {
         let described = Described { claim, may_repeat, history };
         self.ingest.accept(&self.camera, described, jpeg)
     }
+}
+
+/// Waits for somebody to begin to watch.
+async fn begins(camera: Option<&Camera>) {
+    let Some(camera) = camera else { return std::future::pending().await };
+    let mut changes = camera.audience();
+    // It ends with the camera only.
+    while camera.viewers(clock::mono()) == 0 && changes.changed().await.is_ok() {}
 }
 
 /// What an agent says beside frames.

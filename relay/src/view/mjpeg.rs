@@ -20,8 +20,7 @@ use tokio::sync::watch;
 use warp::Reply;
 
 use super::pace::{Pace, Progress};
-use crate::board::{BOUNDARY, Camera, Held, OPEN_HEAD, Size};
-use crate::metrics::Watching;
+use crate::board::{BOUNDARY, Camera, Held, OPEN_HEAD, Size, Watched};
 use crate::respond::Response;
 use crate::scale::Scaler;
 use crate::serve::Wire;
@@ -44,7 +43,7 @@ struct Viewer {
     begun: bool,
     /// The number of the last frame sent.
     last: Option<u64>,
-    _watching: Watching,
+    _watching: Watched,
 }
 
 /// A stream's head, as `HEAD` gets it.
@@ -74,7 +73,7 @@ pub(crate) fn answer(
         blink: is_blink(headers) && !reads_parts(headers),
         begun: false,
         last: None,
-        _watching: camera.counts.mjpeg.watched(),
+        _watching: camera.watched(&camera.counts.mjpeg),
     };
     let parts = stream::unfold(viewer, |mut viewer| async move {
         let part = viewer.next().await?;

@@ -72,7 +72,7 @@ pub(crate) async fn run(
     wire: Arc<Wire>,
     timeout: Duration,
 ) {
-    let _watching = camera.counts.websocket.watched();
+    let _watching = camera.watched(&camera.counts.websocket);
     let (window, messages) = (Window::default(), Rate::default());
     let mut viewer = Viewer { camera, socket, timeout, window, messages, last: None };
     let why = viewer.talk(&scaler, size, &wire).await.err();

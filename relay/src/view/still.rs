@@ -33,6 +33,7 @@ pub(crate) async fn answer(
         Ok(max_age) => max_age,
         Err(line) => return respond::line(StatusCode::BAD_REQUEST, line),
     };
+    camera.asked(now);
     let state = camera.state(now);
     let Some(held) = camera.newest() else {
         let picture = Bytes::from_static(NO_PICTURE_YET);

@@ -1,0 +1,199 @@
+//! Frames on their way over one connection, not answered yet. Pure: it is told the time.
+//!
+//! Over a long way an answer takes longer than a frame. So the next frame may follow as soon as the
+//! one before should be through, by what the link carried before: then nothing queues, and the frame
+//! is no older for it. An answer that is overdue means that the connection is dead, long before TCP
+//! says so.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use ladder::Mono;
+
+/// Frames on their way at the same time, at most.
+const MAX_FLIGHTS: usize = 4;
+
+/// A lost packet is sent again after RFC 6298's least timer of 1 s; that may happen once.
+const GRACE: Duration = Duration::from_millis(1_500);
+
+/// And everything may take so many times as long as usual.
+const TIMES_AS_LONG: u32 = 3;
+
+/// What a frame on its way is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Flight {
+    pub seq: u64,
+    pub sent: Mono,
+    /// Bytes on the wire, and of the picture as it was captured.
+    pub bytes: usize,
+    pub original: usize,
+    /// Of the captured picture, in pixels.
+    pub width: u16,
+    /// How long it should take to get through, without the way back; `None`: nobody knows.
+    pub expected: Option<Duration>,
+    /// It is of the past: its name there.
+    pub past: Option<u64>,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    flights: VecDeque<Flight>,
+    /// What an answer takes that has nothing to carry.
+    round_trip: Duration,
+    /// The last answer.
+    answered: Option<Mono>,
+}
+
+impl Flights {
+    pub(super) fn new(round_trip: Duration) -> Flights {
+        Flights { round_trip, ..Flights::default() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.flights.is_empty()
+    }
+
+    pub(super) fn oldest(&self) -> Option<&Flight> {
+        self.flights.front()
+    }
+
+    pub(super) fn sent(&mut self, flight: Flight) {
+        self.flights.push_back(flight);
+    }
+
+    /// The frame `seq` was answered. Returns it, and how long it took to get through; `None` if no
+    /// such frame is on its way. Frames before it are forgotten: a relay answers in order.
+    pub(super) fn answered(&mut self, seq: u64, now: Mono) -> Option<(Flight, Duration)> {
+        let place = self.flights.iter().position(|flight| flight.seq == seq)?;
+        let flight = self.flights.drain(..=place).next_back()?;
+        // It had to wait for the one before it, whose way it shared.
+        let began = self.answered.map_or(flight.sent, |last| last.max(flight.sent));
+        let way = if began > flight.sent { Duration::ZERO } else { self.round_trip };
+        self.answered = Some(now);
+        Some((flight, now.since(began).saturating_sub(way)))
+    }
+
+    /// From when on another frame may follow; `None`: not before an answer.
+    pub(super) fn next_at(&self, now: Mono) -> Option<Mono> {
+        let Some(last) = self.flights.back() else { return Some(now) };
+        if self.flights.len() >= MAX_FLIGHTS {
+            return None;
+        }
+        Some(last.sent.after(last.expected?))
+    }
+
+    /// When the connection counts as dead if nothing was answered by then. `limit` is the longest
+    /// that anything may take.
+    pub(super) fn overdue_at(&self, limit: Duration) -> Option<Mono> {
+        let oldest = self.flights.front()?;
+        let began = self.answered.map_or(oldest.sent, |last| last.max(oldest.sent));
+        Some(began.after(patience(oldest.expected, self.round_trip, limit)))
+    }
+}
+
+/// How long an answer may take, if a frame should take `expected`.
+pub(super) fn patience(
+    expected: Option<Duration>,
+    round_trip: Duration,
+    limit: Duration,
+) -> Duration {
+    expected.map_or(limit, |expected| {
+        limit.min(GRACE + (expected.saturating_add(round_trip)).saturating_mul(TIMES_AS_LONG))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn at(ms: u64) -> Mono {
+        Mono::from_boot(MS(1_000_000 + ms))
+    }
+
+    fn flight(seq: u64, sent_ms: u64, expected_ms: Option<u64>) -> Flight {
+        let expected = expected_ms.map(MS);
+        let (bytes, original, width, past) = (10, 10, 640, None);
+        Flight { seq, sent: at(sent_ms), bytes, original, width, expected, past }
+    }
+
+    #[test]
+    fn the_next_follows_when_the_last_should_be_through() {
+        let mut flights = Flights::new(MS(300));
+        assert_eq!(flights.next_at(at(0)), Some(at(0)));
+        flights.sent(flight(1, 0, Some(50)));
+        assert_eq!(flights.next_at(at(10)), Some(at(50)));
+        flights.sent(flight(2, 200, None));
+        assert_eq!(flights.next_at(at(10)), None, "nobody knows how long it takes");
+        assert_eq!(flights.answered(2, at(600)), Some((flight(2, 200, None), MS(100))));
+        assert_eq!(flights.next_at(at(700)), Some(at(700)));
+    }
+
+    #[test]
+    fn only_so_many_are_on_their_way() {
+        let mut flights = Flights::new(MS(300));
+        for n in 0..MAX_FLIGHTS as u64 {
+            assert!(flights.next_at(at(n)).is_some());
+            flights.sent(flight(n, n, Some(0)));
+        }
+        assert_eq!(flights.next_at(at(10)), None);
+        assert_eq!(flights.answered(77, at(11)), None, "a number nobody sent");
+        assert!(flights.answered(0, at(11)).is_some());
+        assert!(flights.next_at(at(12)).is_some());
+    }
+
+    #[test]
+    fn what_took_how_long() {
+        let mut flights = Flights::new(MS(300));
+        flights.sent(flight(1, 0, Some(100)));
+        flights.sent(flight(2, 100, Some(100)));
+        let took = |flights: &mut Flights, seq, ms| flights.answered(seq, at(ms)).unwrap().1;
+        assert_eq!(took(&mut flights, 1, 400), MS(100));
+        // Its answer came 50 ms after the one before: so long it had the link for itself.
+        assert_eq!(took(&mut flights, 2, 450), MS(50));
+        flights.sent(flight(3, 1_000, Some(100)));
+        assert_eq!(took(&mut flights, 3, 1_200), Duration::ZERO);
+    }
+
+    #[test]
+    fn overdue_is_a_matter_of_what_is_usual() {
+        let mut flights = Flights::new(MS(300));
+        let limit = MS(10_000);
+        assert_eq!(flights.overdue_at(limit), None);
+        flights.sent(flight(1, 0, None));
+        assert_eq!(flights.overdue_at(limit), Some(at(10_000)), "the first");
+        flights.answered(1, at(400));
+        flights.sent(flight(2, 500, Some(100)));
+        flights.sent(flight(3, 700, Some(100)));
+        assert_eq!(flights.overdue_at(limit), Some(at(500 + 1_500 + 1_200)));
+        // While answers come, however late, it lives.
+        flights.answered(2, at(3_000));
+        assert_eq!(flights.overdue_at(limit), Some(at(3_000 + 1_500 + 1_200)));
+        assert_eq!(patience(Some(MS(9_000)), MS(0), limit), limit);
+    }
+
+    proptest! {
+        /// Whatever a relay answers, in whatever order: the bound holds and nothing stays for ever.
+        #[test]
+        fn any_answers(events in prop::collection::vec((any::<bool>(), 0_u64..20, 0_u64..400), 1..200)) {
+            let mut flights = Flights::new(MS(50));
+            let (mut now, mut seq) = (0, 0);
+            for (answer, number, pause) in events {
+                now += pause;
+                if answer {
+                    flights.answered(number, at(now));
+                } else if flights.next_at(at(now)).is_some_and(|next| next <= at(now)) {
+                    flights.sent(flight(seq % 20, now, (number % 3 != 0).then_some(number * 10)));
+                    seq += 1;
+                }
+                prop_assert!(flights.flights.len() <= MAX_FLIGHTS);
+                let overdue = flights.overdue_at(MS(10_000));
+                prop_assert_eq!(overdue.is_none(), flights.is_empty());
+            }
+        }
+    }
+}
