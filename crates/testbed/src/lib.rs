@@ -10,6 +10,7 @@ pub mod eventually;
 pub mod fakecam;
 pub mod http;
 pub mod link;
+pub mod network;
 pub mod photographs;
 pub mod program;
 pub mod relay;
