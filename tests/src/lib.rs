@@ -8,10 +8,12 @@ pub mod nginx;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 use testbed::eventually::eventually;
 use testbed::http::{Message, get};
+use testbed::network::Network;
 use testbed::program::{Program, SOON, command};
 
 /// The password of every story.
@@ -49,11 +51,23 @@ impl Relay {
         Relay::launched(&[], variables)
     }
 
+    /// The same at all of this machine's addresses, for agents in other networks.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn everywhere(variables: &[(&str, &str)]) -> Relay {
+        Relay::listening("[::]:0", &[], variables)
+    }
+
     fn launched(arguments: &[String], variables: &[(&str, &str)]) -> Relay {
+        Relay::listening("127.0.0.1:0", arguments, variables)
+    }
+
+    fn listening(listen: &str, arguments: &[String], variables: &[(&str, &str)]) -> Relay {
         let data = tempfile::tempdir().expect("a temporary directory");
         let variables: Vec<(String, String)> =
             variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        let (program, address) = launch(data.path(), "127.0.0.1:0", arguments, &variables);
+        let (program, address) = launch(data.path(), listen, arguments, &variables);
         Relay { program, address, data, arguments: arguments.to_vec(), variables }
     }
 
@@ -125,10 +139,7 @@ fn launch(
     command.args(arguments).envs(variables.iter().cloned());
     let program = Program::start("the relay", &mut command);
     let line = program.line("listening on ");
-    let address = line.split("listening on ").nth(1).and_then(|rest| {
-        let end = rest.find(|c: char| !(c.is_ascii_digit() || ".:".contains(c)));
-        rest.get(..end.unwrap_or(rest.len()))?.trim_end_matches(['.', ':']).parse().ok()
-    });
+    let address = line.split("listening on ").nth(1).and_then(|rest| rest.trim().parse().ok());
     (program, address.unwrap_or_else(|| unreadable(&line)))
 }
 
@@ -147,6 +158,26 @@ pub fn seq_of(frame: &Message) -> u64 {
 /// # Panics
 /// It can't be started.
 pub fn agent(url: &str, arguments: &[&str], variables: &[(String, String)]) -> Program {
+    Program::start("the agent", &mut agent_command(url, arguments, variables))
+}
+
+/// The same inside a network of its own.
+///
+/// # Panics
+/// It can't be started.
+pub fn agent_in(
+    network: &Network,
+    url: &str,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Program {
+    let owned = |&(n, v): &(&str, &str)| (n.to_owned(), v.to_owned());
+    let variables: Vec<(String, String)> = variables.iter().map(owned).collect();
+    let command = agent_command(url, arguments, &variables);
+    Program::start("the agent", &mut network.run(&command))
+}
+
+fn agent_command(url: &str, arguments: &[&str], variables: &[(String, String)]) -> Command {
     let mut command = command("stillwatch-agent");
     command
         .args(["run", "--relay", url])
@@ -161,7 +192,7 @@ pub fn agent(url: &str, arguments: &[&str], variables: &[(String, String)]) -> P
         let path = scratch.join(format!("stillwatch-story-{id}.json"));
         command.env("STILLWATCH_AGENT_STATUS_FILE", path);
     }
-    Program::start("the agent", &mut command)
+    command
 }
 
 /// A file of the repository.

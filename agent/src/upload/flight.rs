@@ -83,24 +83,47 @@ impl Flights {
         Some(last.sent.after(last.expected?))
     }
 
-    /// When the connection counts as dead if nothing was answered by then. `limit` is the longest
-    /// that anything may take.
-    pub(super) fn overdue_at(&self, limit: Duration) -> Option<Mono> {
+    /// When the connection counts as dead if nothing was answered by then; see [`Patience`].
+    pub(super) fn overdue_at(&self, patience: &Patience) -> Option<Mono> {
         let oldest = self.flights.front()?;
         let began = self.answered.map_or(oldest.sent, |last| last.max(oldest.sent));
-        Some(began.after(patience(oldest.expected, self.round_trip, limit)))
+        Some(began.after(patience.with(oldest.expected, self.round_trip)))
     }
 }
 
-/// How long an answer may take, if a frame should take `expected`.
-pub(super) fn patience(
-    expected: Option<Duration>,
-    round_trip: Duration,
+/// How long an answer may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// The longest that anything may take.
     limit: Duration,
-) -> Duration {
-    expected.map_or(limit, |expected| {
-        limit.min(GRACE + (expected.saturating_add(round_trip)).saturating_mul(TIMES_AS_LONG))
-    })
+    /// Answers in a row that were overdue.
+    overdue: u32,
+}
+
+impl Patience {
+    pub(super) fn new(limit: Duration) -> Patience {
+        Patience { limit, overdue: 0 }
+    }
+
+    /// An answer is overdue. The next one gets twice the time: so even a way on which TCP needs
+    /// seconds to find out what gets through is found in the end. Returns how many were overdue in a
+    /// row.
+    pub(super) fn overdue(&mut self) -> u32 {
+        self.overdue = self.overdue.saturating_add(1);
+        self.overdue
+    }
+
+    /// An answer came.
+    pub(super) fn answered(&mut self) {
+        self.overdue = 0;
+    }
+
+    /// For a frame that should take `expected`; `None`: nobody knows.
+    pub(super) fn with(&self, expected: Option<Duration>, round_trip: Duration) -> Duration {
+        let Some(expected) = expected else { return self.limit };
+        let usual = GRACE + (expected.saturating_add(round_trip)).saturating_mul(TIMES_AS_LONG);
+        self.limit.min(usual.saturating_mul(1 << self.overdue.min(8)))
+    }
 }
 
 #[cfg(test)]
@@ -162,18 +185,23 @@ mod tests {
     #[test]
     fn overdue_is_a_matter_of_what_is_usual() {
         let mut flights = Flights::new(MS(300));
-        let limit = MS(10_000);
-        assert_eq!(flights.overdue_at(limit), None);
+        let mut limit = Patience::new(MS(10_000));
+        assert_eq!(flights.overdue_at(&limit), None);
         flights.sent(flight(1, 0, None));
-        assert_eq!(flights.overdue_at(limit), Some(at(10_000)), "the first");
+        assert_eq!(flights.overdue_at(&limit), Some(at(10_000)), "the first");
         flights.answered(1, at(400));
         flights.sent(flight(2, 500, Some(100)));
         flights.sent(flight(3, 700, Some(100)));
-        assert_eq!(flights.overdue_at(limit), Some(at(500 + 1_500 + 1_200)));
+        assert_eq!(flights.overdue_at(&limit), Some(at(500 + 1_500 + 1_200)));
         // While answers come, however late, it lives.
         flights.answered(2, at(3_000));
-        assert_eq!(flights.overdue_at(limit), Some(at(3_000 + 1_500 + 1_200)));
-        assert_eq!(patience(Some(MS(9_000)), MS(0), limit), limit);
+        assert_eq!(flights.overdue_at(&limit), Some(at(3_000 + 1_500 + 1_200)));
+        assert_eq!(limit.with(Some(MS(9_000)), MS(0)), MS(10_000));
+        // Each further one may take twice as long.
+        assert_eq!((limit.overdue(), limit.with(Some(MS(0)), MS(0))), (1, GRACE * 2));
+        assert_eq!((limit.overdue(), limit.with(Some(MS(0)), MS(0))), (2, GRACE * 4));
+        limit.answered();
+        assert_eq!(limit.with(Some(MS(0)), MS(0)), GRACE);
     }
 
     proptest! {
@@ -191,7 +219,7 @@ mod tests {
                     seq += 1;
                 }
                 prop_assert!(flights.flights.len() <= MAX_FLIGHTS);
-                let overdue = flights.overdue_at(MS(10_000));
+                let overdue = flights.overdue_at(&Patience::new(MS(10_000)));
                 prop_assert_eq!(overdue.is_none(), flights.is_empty());
             }
         }

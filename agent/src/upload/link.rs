@@ -12,7 +12,7 @@ use runtime::settings::duration_text;
 use runtime::{clock, network};
 
 use super::adapt::{Adapt, Step};
-use super::flight::{Flight, patience};
+use super::flight::{Flight, Patience};
 use super::http::Http;
 use super::idle::Idle;
 use super::outcome::Failure;
@@ -59,8 +59,7 @@ pub(super) struct Link {
     /// While it is not at work.
     thinner: Option<Thinner>,
     idle: Idle,
-    /// Answers in a row that were overdue.
-    overdue: u32,
+    patience: Patience,
     offline: Arc<Offline>,
     pace: Pace,
     health: Arc<Health>,
@@ -85,7 +84,7 @@ impl Link {
             adapt: config.adapt.map(Adapt::new),
             thinner: None,
             idle: Idle::new(config.idle_interval),
-            overdue: 0,
+            patience: Patience::new(config.timeout),
             offline,
             pace: Pace::default(),
             health,
@@ -161,7 +160,7 @@ impl Link {
             pause_until(until).await;
             return Ok(());
         };
-        let overdue = socket.flights.overdue_at(self.timeout);
+        let overdue = socket.flights.overdue_at(&self.patience);
         let dead = overdue.map_or(socket.silent_at(), |overdue| overdue.min(socket.silent_at()));
         let wake = until.map_or(dead, |until| until.min(dead));
         let heard = tokio::select! {
@@ -191,7 +190,7 @@ impl Link {
         let now = clock::mono();
         self.transport.answered();
         self.say(Way::Socket);
-        self.overdue = 0;
+        self.patience.answered();
         let Some(name) = flight.past else {
             outcome?;
             self.learn(&flight, took);
@@ -212,14 +211,14 @@ impl Link {
 
     /// An answer did not come, or nothing at all.
     fn is_overdue(&mut self, now: Mono) -> Failure {
-        self.overdue += 1;
+        let overdue = self.patience.overdue();
         let waited = self.socket.as_ref().and_then(|socket| socket.flights.oldest()).cloned();
         let Some(flight) = waited else {
             let cause = "nothing comes from the relay any more".to_owned();
             return self.lost(Failure { cause, ..Failure::default() });
         };
         let waited = now.since(flight.sent);
-        if flight.expected.is_none() || self.overdue >= SLOW_LINK {
+        if flight.expected.is_none() || overdue >= SLOW_LINK {
             self.learn(&flight, waited);
         }
         let tenths =
@@ -321,7 +320,7 @@ impl Link {
         let flight = self.flight(original, frame, None);
         self.first_again();
         let Some(http) = self.relays.get(self.at) else { return Err(Failure::default()) };
-        let deadline = patience(flight.expected, CONNECTING, self.timeout);
+        let deadline = self.patience.with(flight.expected, CONNECTING);
         let sent = http.send(frame, report, self.idle.is_wanted(), deadline).await;
         let took = clock::mono().since(flight.sent);
         match &sent {
@@ -329,7 +328,7 @@ impl Link {
                 if let Some(viewers) = *viewers {
                     self.idle.watched_by(viewers, clock::mono());
                 }
-                self.overdue = 0;
+                self.patience.answered();
                 self.learn(&flight, took);
                 self.told(report);
                 self.say(Way::Post);
@@ -337,10 +336,10 @@ impl Link {
                 self.health.upload.succeeded();
             }
             Err(failure) => {
-                self.overdue += u32::from(failure.slow);
+                let overdue = if failure.slow { self.patience.overdue() } else { 0 };
                 // What did not get through in all that time tells of the link; other trouble does
                 // not.
-                if failure.slow && (flight.expected.is_none() || self.overdue >= SLOW_LINK) {
+                if failure.slow && (flight.expected.is_none() || overdue >= SLOW_LINK) {
                     self.learn(&flight, took);
                 }
                 self.at = (self.at + 1) % self.relays.len().max(1);
@@ -401,7 +400,7 @@ impl Link {
         flight: Flight,
     ) -> Result<(), Failure> {
         let Some(socket) = &mut self.socket else { return Err(Failure::default()) };
-        let deadline = patience(flight.expected, Duration::ZERO, self.timeout);
+        let deadline = self.patience.with(flight.expected, Duration::ZERO);
         match tokio::time::timeout(deadline, socket.write(frame, report, flight)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failure)) => Err(self.lost(failure)),

@@ -69,6 +69,7 @@ pub struct Network {
     number: u16,
     state: Arc<Mutex<State>>,
     over: Arc<AtomicBool>,
+    moved: AtomicBool,
 }
 
 impl Network {
@@ -81,9 +82,15 @@ impl Network {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let id = std::process::id();
         clear_away();
-        let number = u16::try_from((id * 16 + count) % 16_384).expect("it is below");
+        let number = u16::try_from((id * 16 + count) % 8_192).expect("it is below");
         let name = format!("sw-{id}-{count}");
-        let network = Network { name, number, state: Arc::default(), over: Arc::default() };
+        let network = Network {
+            name,
+            number,
+            state: Arc::default(),
+            over: Arc::default(),
+            moved: AtomicBool::default(),
+        };
         let Network { name, .. } = &network;
         let (near, far) = (format!("sw{number}n"), format!("sw{number}f"));
         ip(&["netns", "add", name]);
@@ -97,7 +104,7 @@ impl Network {
         ] {
             let there: &[&str] = if inside { &["-n", name] } else { &[] };
             let run = |arguments: &[&str]| ip(&[there, arguments].concat());
-            run(&["addr", "add", &address(v4.into(), 30), "dev", device]);
+            run(&["addr", "add", &address(v4.into(), 29), "dev", device]);
             run(&["addr", "add", &address(v6.into(), 126), "dev", device, "nodad"]);
             run(&["link", "set", device, "mtu", &MTU.to_string(), "up"]);
         }
@@ -119,7 +126,7 @@ impl Network {
     }
 
     fn v4(&self, host: u16) -> Ipv4Addr {
-        let [high, low] = (self.number * 4 + host).to_be_bytes();
+        let [high, low] = (self.number * 8 + host).to_be_bytes();
         Ipv4Addr::new(10, 213, high, low)
     }
 
@@ -157,12 +164,52 @@ impl Network {
         format!("sw{}f", self.number)
     }
 
-    /// Sets a kernel parameter inside, such as `net.ipv4.tcp_mtu_probing=1`.
+    /// Takes the device inside up or down.
     ///
     /// # Panics
-    /// There is no such parameter.
-    pub fn sysctl(&self, setting: &str) {
-        ip(&["netns", "exec", &self.name, "sysctl", "-q", "-w", setting]);
+    /// It can't be.
+    pub fn up(&self, up: bool) {
+        let state = if up { "up" } else { "down" };
+        self.ip(&["link", "set", &self.device(), state]);
+        if up {
+            // IPv6 addresses go with the link.
+            self.add_v6();
+        }
+    }
+
+    /// Gives the inside another IPv4 address instead of the one it has.
+    ///
+    /// # Panics
+    /// It can't be.
+    pub fn move_inside(&self) {
+        let device = self.device();
+        let moved = self.moved.fetch_xor(true, Ordering::Relaxed);
+        let (from, to) = if moved { (3, 2) } else { (2, 3) };
+        self.ip(&["addr", "del", &format!("{}/29", self.v4(from)), "dev", &device]);
+        self.ip(&["addr", "add", &format!("{}/29", self.v4(to)), "dev", &device]);
+    }
+
+    fn add_v6(&self) {
+        let mut command = Command::new("ip");
+        let address = format!("{}/126", self.inside_v6());
+        let device = self.device();
+        let arguments = ["-n", &self.name, "addr", "replace", &address, "dev", &device, "nodad"];
+        // It may be there still.
+        let _ = command.args(arguments).output();
+    }
+
+    /// Its name, for `ip netns exec`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sets the kernel parameters of a file inside, one `name = value` in a line.
+    ///
+    /// # Panics
+    /// There is no such parameter, or no such file.
+    pub fn sysctl(&self, file: &Path) {
+        let file = file.to_str().expect("a plain path");
+        ip(&["netns", "exec", &self.name, "sysctl", "-q", "-p", file]);
     }
 
     /// What names stand for inside; all others are unknown there. There is no name server.

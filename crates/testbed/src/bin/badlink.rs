@@ -1,22 +1,30 @@
-//! A link as a program, for `scripts/bench uplink`: `badlink SCENARIO HOST:PORT`. Prints the address to
-//! connect to instead, then `fault` or `fine` as each
-//! phase begins. Ends with the scenario.
+//! A bad network as a program, for `scripts/bench uplink`: `badlink SCENARIO PORT`, for a relay on this
+//! machine. Prints the address to connect to and the namespace to do that from (`-` for none), then
+//! `fault` or `fine` as each phase begins. Ends with the scenario.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use testbed::link::Link;
-use testbed::scenario::Scenario;
+use testbed::network::Network;
+use testbed::scenario::{Phase, Scenario};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(file), Some(server)) = (arguments.next(), arguments.next()) else {
-        return Err("badlink SCENARIO HOST:PORT".into());
+    let (Some(file), Some(port)) = (arguments.next(), arguments.next()) else {
+        return Err("badlink SCENARIO PORT".into());
     };
     let scenario = Scenario::read(Path::new(&file));
-    let link = Link::to(server.parse()?);
-    println!("{}", link.address);
-    scenario.play(&link, |phase| {
-        println!("{}", if phase.is_fault() { "fault" } else { "fine" });
-    });
+    let port: u16 = port.parse()?;
+    let tell = |phase: &Phase| println!("{}", if phase.is_fault() { "fault" } else { "fine" });
+    if scenario.has_portal() {
+        let link = Link::to((Ipv4Addr::LOCALHOST, port).into());
+        println!("{} -", link.address);
+        scenario.play_portal(&link, tell);
+    } else {
+        let network = Network::start();
+        println!("{}:{port} {}", network.outside(), network.name());
+        scenario.play(&network, tell);
+    }
     Ok(())
 }
