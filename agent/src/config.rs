@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use frame::CameraId;
-use reqwest::Certificate;
+use runtime::clock;
 use runtime::secret::{Secret, SecretError};
 use runtime::settings::{self, ConfigError, Key, Kind, Layers, Size};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::cli;
 use crate::offline::OfflineConfig;
-use crate::upload::{AdaptConfig, Choice, authorities, is_local};
+use crate::upload::{AdaptConfig, Choice, Key as RelayKey, Trust, authorities, is_local};
 
 /// Read if it exists and no other is named.
 const DEFAULT_FILE: &str = "/etc/stillwatch/agent.toml";
@@ -115,6 +115,12 @@ pub(crate) const KEYS: &[Key] = &[
         help: "File with certificates (PEM) of authorities to trust for `https://` beside the system's, such as your own.",
     },
     Key {
+        name: "upload.pin",
+        kind: Kind::Text,
+        default: "",
+        help: "Keys that the relay may have, separated by spaces, such as `sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=` (of the public key, as curl's `--pinnedpubkey`). Then no authority, name or time of its certificate matters.",
+    },
+    Key {
         name: "upload.password_file",
         kind: Kind::Text,
         default: "",
@@ -200,9 +206,9 @@ pub(crate) const KEYS: &[Key] = &[
     },
     Key {
         name: "agent.clock",
-        kind: Kind::Choice(&["auto", "trusted"]),
+        kind: Kind::Choice(&["auto", "trusted", "untrusted"]),
         default: "\"auto\"",
-        help: "Whether capture times can be believed: `auto` asks the kernel whether the clock is synchronised, `trusted` says so where nobody tells the kernel (a container, a virtual machine).",
+        help: "Whether capture times can be believed: `auto` asks the kernel whether the clock is synchronised, `trusted` says so where nobody tells the kernel (a container, a virtual machine), `untrusted` that it is never right.",
     },
     Key {
         name: "agent.status_file",
@@ -235,6 +241,18 @@ pub(crate) enum DirectoryMode {
 pub(crate) enum ClockTrust {
     Auto,
     Trusted,
+    Untrusted,
+}
+
+impl ClockTrust {
+    /// Whether the wall clock shows the time.
+    pub(crate) fn believes_clock(self) -> bool {
+        match self {
+            ClockTrust::Auto => clock::synchronised(),
+            ClockTrust::Trusted => true,
+            ClockTrust::Untrusted => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -298,6 +316,7 @@ struct RawUpload {
     relay: Option<String>,
     plain_http: bool,
     ca_file: Option<PathBuf>,
+    pin: Option<String>,
     password_file: Option<PathBuf>,
     transport: Choice,
     #[serde(deserialize_with = "settings::duration")]
@@ -321,6 +340,7 @@ impl Default for RawUpload {
             relay: None,
             plain_http: false,
             ca_file: None,
+            pin: None,
             password_file: None,
             transport: Choice::Auto,
             timeout: Duration::from_secs(10),
@@ -392,8 +412,9 @@ pub(crate) struct RelayAddress {
 pub(crate) struct UploadConfig {
     /// In the order of preference; one at least.
     pub relays: Vec<RelayAddress>,
-    /// To trust beside the system's.
-    pub authorities: Vec<Certificate>,
+    pub trust: Trust,
+    /// Whether this machine's clock is.
+    pub clock: ClockTrust,
     pub transport: Choice,
     pub timeout: Duration,
     pub retry_min: Duration,
@@ -448,7 +469,9 @@ impl Config {
         }
         let upload = match &upload.relay {
             _ if !with_upload => None,
-            Some(relay) => Some(UploadConfig::new(relay, &place("upload.relay"), &id, upload)?),
+            Some(relay) => {
+                Some(UploadConfig::new(relay, agent.clock, &place("upload.relay"), &id, upload)?)
+            }
             None => None,
         };
         Ok(Config {
@@ -469,7 +492,13 @@ impl Config {
 }
 
 impl UploadConfig {
-    fn new(relay: &str, place: &str, id: &CameraId, raw: &RawUpload) -> Result<Self, ConfigError> {
+    fn new(
+        relay: &str,
+        clock: ClockTrust,
+        place: &str,
+        id: &CameraId,
+        raw: &RawUpload,
+    ) -> Result<Self, ConfigError> {
         let relays = relay.split_whitespace().map(|url| RelayAddress::new(url, place, id, raw));
         let relays: Vec<RelayAddress> = relays.collect::<Result<_, _>>()?;
         if relays.is_empty() {
@@ -479,13 +508,11 @@ impl UploadConfig {
         let RawUpload { transport, timeout, retry_min, retry_max, idle_interval, .. } = *raw;
         let RawUpload { transfer, min_width, min_quality, .. } = *raw;
         let adapt = raw.adapt.then_some(AdaptConfig { transfer, min_width, min_quality });
-        let authorities = raw.ca_file.as_deref().map(authorities).transpose();
-        let authorities = authorities
-            .map_err(|wrong| ConfigError::Value(format!("upload.ca_file: {wrong}")))?
-            .unwrap_or_default();
+        let trust = trust(raw)?;
         Ok(UploadConfig {
             relays,
-            authorities,
+            trust,
+            clock,
             transport,
             timeout,
             retry_min,
@@ -493,6 +520,30 @@ impl UploadConfig {
             adapt,
             idle_interval,
         })
+    }
+}
+
+fn trust(raw: &RawUpload) -> Result<Trust, ConfigError> {
+    let wrong = |key: &str, why: &str| ConfigError::Value(format!("{key}: {why}"));
+    match (&raw.pin, &raw.ca_file) {
+        (Some(_), Some(_)) => {
+            Err(wrong("upload.pin", "upload.ca_file is set, too, and would not matter: unset one"))
+        }
+        (Some(keys), None) => {
+            let keys: Vec<RelayKey> = keys
+                .split_whitespace()
+                .map(|key| key.parse().map_err(|why| wrong("upload.pin", why)))
+                .collect::<Result<_, _>>()?;
+            if keys.is_empty() {
+                return Err(wrong("upload.pin", "names no key"));
+            }
+            Ok(Trust::Keys(keys))
+        }
+        (None, file) => {
+            let found = file.as_deref().map(authorities).transpose();
+            let found = found.map_err(|why| wrong("upload.ca_file", &why))?;
+            Ok(Trust::Authorities(found.unwrap_or_default()))
+        }
     }
 }
 

@@ -88,6 +88,20 @@ impl Default for Authority {
 }
 
 impl Authority {
+    /// The key of the server made last, as curl's `--pinnedpubkey` and `upload.pin` have it, by
+    /// OpenSSL.
+    ///
+    /// # Panics
+    /// There is no server yet.
+    pub fn pin(&self) -> String {
+        let script = "openssl x509 -pubkey -noout -in pem | openssl pkey -pubin -outform der \
+                      | openssl dgst -sha256 -binary | openssl base64";
+        let output =
+            Command::new("sh").args(["-c", script]).current_dir(self.folder.path()).output();
+        let text = String::from_utf8(output.unwrap().stdout).unwrap();
+        format!("sha256//{}", text.trim())
+    }
+
     /// Its own certificate, as a file.
     pub fn file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")

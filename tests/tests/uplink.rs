@@ -343,6 +343,45 @@ fn over_tls_only_to_who_it_should_be() {
 }
 
 #[test]
+fn a_pinned_key_is_trusted_whatever_its_certificate_says_and_no_other_is() {
+    let (relay, authority) = (Relay::start(), Authority::default());
+    // Run out, for another name, of an authority nobody knows.
+    let nginx = authority.nginx(relay.address, "relay.example.org", 2020);
+    let url = format!("https://{}/", nginx.address);
+    let other = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+    let refused = agent(&url, &PATTERN, &variables(&[("STILLWATCH_UPLOAD_PIN", other)]));
+    let pin = authority.pin();
+    refused.line(&format!("the relay's key is {pin}, and upload.pin names another"));
+    assert!(relay.is_empty());
+    drop(refused);
+    let trusting = agent(&url, &PATTERN, &variables(&[("STILLWATCH_UPLOAD_PIN", &pin)]));
+    trusting.line("uploading over a WebSocket");
+    relay.frame("/live.jpeg");
+}
+
+#[test]
+fn without_a_clock_certificates_are_judged_by_the_build_and_by_the_relay() {
+    let (relay, authority) = (Relay::start(), Authority::default());
+    let file = authority.file();
+    let clockless = [
+        ("STILLWATCH_UPLOAD_CA_FILE", file.to_str().unwrap()),
+        ("STILLWATCH_AGENT_CLOCK", "untrusted"),
+    ];
+    let nginx = authority.nginx(relay.address, "127.0.0.1", 2020);
+    let url = format!("https://{}/", nginx.address);
+    let refused = agent(&url, &PATTERN, &variables(&clockless));
+    refused.line("certificate is not valid at this time");
+    assert!(relay.is_empty());
+    drop(refused);
+    let nginx = authority.nginx(relay.address, "127.0.0.1", 2099);
+    let url = format!("https://{}/", nginx.address);
+    let agent = agent(&url, &PATTERN, &variables(&clockless));
+    agent.line("certificates are judged by the relay's");
+    let frame = relay.frame("/live.jpeg");
+    assert_eq!(frame.header("frame-time-source"), Some("arrived"));
+}
+
+#[test]
 fn a_file_of_authorities_that_is_none_is_named() {
     for content in ["", "no certificate\n"] {
         let folder = tempfile::tempdir().unwrap();

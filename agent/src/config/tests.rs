@@ -35,6 +35,11 @@ fn every_key_of_the_table_can_be_read() {
             Kind::Choice(_) | Kind::Flag | Kind::Number(..) | Kind::Size => key.default,
         };
         let value = if key.name == "upload.relay" { "\"http://h/?password=1\"" } else { value };
+        let value = if key.name == "upload.pin" {
+            "\"sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\""
+        } else {
+            value
+        };
         let value = if key.name.ends_with("_file") && key.name.starts_with("upload.") {
             continue;
         } else {
@@ -121,4 +126,20 @@ fn a_password_goes_out_of_the_house_encrypted_or_because_the_owner_says_so() {
     assert!(load("upload.plain_http = true\n", relay(public)).is_ok());
     assert!(load("", cli::Settings { plain_http: true, ..relay(public) }).is_ok());
     assert!(load("", relay("http://192.168.1.2:5000/?password=1")).is_ok());
+}
+
+#[test]
+fn who_is_trusted_is_said_in_one_way() {
+    let key = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+    let pinned = load(&format!("upload.pin = \"{key} {key}\""), relay("https://h/?password=1"));
+    let trust = pinned.unwrap().upload.unwrap().trust;
+    assert!(matches!(trust, Trust::Keys(keys) if keys.len() == 2));
+    for (file, says) in [
+        ("upload.pin = \"sha1//x\"".to_owned(), "upload.pin: a key is sha256//"),
+        ("upload.pin = \" \"".to_owned(), "upload.pin: names no key"),
+        (format!("upload.pin = \"{key}\"\nupload.ca_file = \"/x\""), "would not matter"),
+    ] {
+        let error = load(&file, relay("https://h/?password=1")).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
 }

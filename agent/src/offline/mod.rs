@@ -64,7 +64,7 @@ impl Offline {
     /// nobody knows yet what time it is.
     pub(crate) async fn next(&self) -> Option<(u64, Frame)> {
         loop {
-            let now = (clock::mono(), clock::wall_us(), self.synchronised());
+            let now = (clock::mono(), clock::wall_us(), self.trust.believes_clock());
             let (name, taken, place) = self.ring().first(now)?;
             match self.read(place).await {
                 Some(picture) => {
@@ -182,10 +182,6 @@ impl Offline {
             // start.
             tokio::task::spawn_blocking(move || std::fs::remove_file(path));
         }
-    }
-
-    fn synchronised(&self) -> bool {
-        self.trust == ClockTrust::Trusted || clock::synchronised()
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {

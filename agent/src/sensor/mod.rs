@@ -134,6 +134,6 @@ fn captured_at(monotonic_us: Option<i64>, trust: ClockTrust) -> CaptureTime {
 }
 
 fn stamp(unix_us: i64, trust: ClockTrust) -> CaptureTime {
-    let synchronised = trust == ClockTrust::Trusted || clock::synchronised();
+    let synchronised = trust.believes_clock();
     CaptureTime { unix_us, synchronised }
 }

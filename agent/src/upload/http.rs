@@ -3,20 +3,28 @@
 
 use std::error::Error;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use frame::report::{REPORT, Report};
 use frame::{Frame, wire};
-use reqwest::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use reqwest::{Certificate, Client, RequestBuilder, Response, redirect};
+use headers::{Date, HeaderMapExt};
+use reqwest::header::{CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, Response, redirect};
 use runtime::secret::Secret;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use url::Url;
 
 use super::outcome::{Answer, Failure, judge};
+use super::tls::{OtherKey, RelayClock, Trust, client_config};
 use crate::config::{RelayAddress, UploadConfig};
 
 /// How much of an answer's body is read: enough for a line, and to find a web page out.
 const MAX_ANSWER: usize = 4 << 10;
+
+/// How long the relay may take to say what time it is.
+const TIME_WITHIN: Duration = Duration::from_secs(5);
 
 /// The client can't be made.
 #[derive(Debug, thiserror::Error)]
@@ -27,12 +35,16 @@ pub(crate) struct HttpError(String);
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
     client: Client,
+    /// `None`: certificates are not judged by the time.
+    clock: Option<Arc<RelayClock>>,
     /// Without the password.
     shown: Url,
     /// With it: never log it.
     url: Url,
     /// Where WebSockets are opened, without it.
     socket_url: Url,
+    /// What anybody may ask, for its `Date`.
+    time_url: Url,
     password: Secret,
 }
 
@@ -42,14 +54,16 @@ impl Http {
     /// # Errors
     /// For `https`, the system has no certificates to check the relay's by.
     pub(crate) fn all(config: &UploadConfig) -> Result<Vec<Http>, HttpError> {
+        let clock = Arc::new(RelayClock::new(config.clock));
         let builder = if config.relays.iter().any(|relay| relay.url.scheme() == "https") {
+            let tls = client_config(&config.trust, Arc::clone(&clock));
             Client::builder()
+                .tls_backend_preconfigured(tls.map_err(|error| HttpError(error.to_string()))?)
         } else {
             // Without TLS no certificates are needed, and a small system may have none.
             Client::builder().tls_certs_only([])
         };
         let client = builder
-            .tls_certs_merge(config.authorities.clone())
             .user_agent(concat!("stillwatch-agent/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .http1_only()
@@ -60,17 +74,39 @@ impl Http {
             .pool_max_idle_per_host(1)
             .build()
             .map_err(|error| HttpError(innermost(&error).to_string()))?;
-        Ok(config.relays.iter().map(|relay| Http::new(client.clone(), relay)).collect())
+        // A key is good at any time.
+        let clock = matches!(config.trust, Trust::Authorities(_)).then_some(clock);
+        let http = |relay| Http::new(client.clone(), clock.clone(), relay);
+        Ok(config.relays.iter().map(http).collect())
     }
 
-    fn new(client: Client, relay: &RelayAddress) -> Http {
+    fn new(client: Client, clock: Option<Arc<RelayClock>>, relay: &RelayAddress) -> Http {
         let RelayAddress { url: shown, password } = relay.clone();
         let mut url = shown.clone();
         url.query_pairs_mut().append_pair("password", password.expose());
         let mut socket_url = shown.clone();
         let below = socket_url.path().trim_end_matches('/').to_owned();
         socket_url.set_path(&format!("{below}/upload.ws"));
-        Http { client, shown, url, socket_url, password }
+        let mut time_url = shown.clone();
+        time_url.set_path(&format!("{below}/healthz"));
+        let clock = clock.filter(|_| shown.scheme() == "https");
+        Http { client, clock, shown, url, socket_url, time_url, password }
+    }
+
+    /// Asks the relay for the time, if certificates need it and nobody knows it. Nothing secret is
+    /// said: its certificate may turn out to be no good then.
+    pub(super) async fn learn_time(&self) {
+        let Some(clock) = self.clock.as_ref().filter(|clock| clock.is_unknown()) else { return };
+        let request = self.client.get(self.time_url.clone()).timeout(TIME_WITHIN);
+        // The connection ends with it: the next one is judged by what it says.
+        let Ok(response) = request.header(CONNECTION, "close").send().await else { return };
+        if let Some(date) = response.headers().typed_get::<Date>() {
+            let date = SystemTime::from(date).duration_since(UNIX_EPOCH).unwrap_or_default();
+            clock.hear(date.as_secs());
+            tracing::info!(
+                "nobody has set this machine's clock: certificates are judged by the relay's"
+            );
+        }
     }
 
     /// Where it is, without the password.
@@ -132,10 +168,10 @@ impl Http {
 ///
 /// # Errors
 /// What is wrong with it, for whoever named it.
-pub(crate) fn authorities(path: &Path) -> Result<Vec<Certificate>, String> {
+pub(crate) fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let wrong = |why: &str| format!("{}: {why}", path.display());
     let pem = std::fs::read(path).map_err(|error| wrong(&format!("can't read it: {error}")))?;
-    match Certificate::from_pem_bundle(&pem) {
+    match CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>() {
         Ok(found) if !found.is_empty() => Ok(found),
         _ => Err(wrong("no certificate in it; it has to be PEM (BEGIN CERTIFICATE)")),
     }
@@ -178,6 +214,11 @@ fn untrusted(cause: &(dyn Error + 'static)) -> Option<String> {
         return untrusted(io.get_ref()?);
     }
     let rustls::Error::InvalidCertificate(why) = cause.downcast_ref()? else { return None };
+    if let rustls::CertificateError::Other(other) = why
+        && let Some(other) = other.0.downcast_ref::<OtherKey>()
+    {
+        return Some(other.to_string());
+    }
     let has = |word: &str| format!("{why:?}").starts_with(word);
     let hint = if has("UnknownIssuer") {
         "is from an authority that is not trusted here (upload.ca_file names further ones)"

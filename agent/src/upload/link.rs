@@ -321,6 +321,7 @@ impl Link {
         self.first_again();
         let Some(http) = self.relays.get(self.at) else { return Err(Failure::default()) };
         let deadline = self.patience.with(flight.expected, CONNECTING);
+        http.learn_time().await;
         let sent = http.send(frame, report, self.idle.is_wanted(), deadline).await;
         let took = clock::mono().since(flight.sent);
         match &sent {

@@ -13,6 +13,7 @@ mod outcome;
 mod plain;
 mod relays;
 mod thin;
+mod tls;
 mod transport;
 mod websocket;
 
@@ -36,6 +37,7 @@ pub(crate) use http::{Http, HttpError, authorities};
 use link::Link;
 use outcome::Failure;
 pub(crate) use plain::is_local;
+pub(crate) use tls::{Key, Trust};
 pub(crate) use transport::Choice;
 
 /// The loop turns at least this often, with nothing to send too: the watchdog watches it.

@@ -85,6 +85,7 @@ struct Said {
 impl Socket {
     /// Opens one. The deadline is the caller's.
     pub(super) async fn open(http: &Http, ask_viewers: bool) -> Result<Socket, NotOpened> {
+        http.learn_time().await;
         let mut nonce = [0; 16];
         fastrand::fill(&mut nonce);
         let key = SecWebsocketKey::from(nonce);
