@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use frame::CameraId;
+use frame::sign::SignKey;
 use runtime::clock;
 use runtime::secret::{Secret, SecretError};
 use runtime::settings::{self, ConfigError, Key, Kind, Layers, Size};
@@ -125,6 +126,12 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Text,
         default: "",
         help: "File with the relay's password, one line, readable by its owner only. Flag `--password-file`.",
+    },
+    Key {
+        name: "upload.sign_key_file",
+        kind: Kind::Text,
+        default: "",
+        help: "File with a key to sign pictures with, one line, readable by its owner only; the relay has the same in `cameras.*.sign_key_file`.",
     },
     Key {
         name: "upload.transport",
@@ -318,6 +325,7 @@ struct RawUpload {
     ca_file: Option<PathBuf>,
     pin: Option<String>,
     password_file: Option<PathBuf>,
+    sign_key_file: Option<PathBuf>,
     transport: Choice,
     #[serde(deserialize_with = "settings::duration")]
     timeout: Duration,
@@ -342,6 +350,7 @@ impl Default for RawUpload {
             ca_file: None,
             pin: None,
             password_file: None,
+            sign_key_file: None,
             transport: Choice::Auto,
             timeout: Duration::from_secs(10),
             retry_min: Duration::from_millis(200),
@@ -413,6 +422,8 @@ pub(crate) struct UploadConfig {
     /// In the order of preference; one at least.
     pub relays: Vec<RelayAddress>,
     pub trust: Trust,
+    /// What frames are signed with.
+    pub sign_key: Option<SignKey>,
     /// Whether this machine's clock is.
     pub clock: ClockTrust,
     pub transport: Choice,
@@ -509,9 +520,12 @@ impl UploadConfig {
         let RawUpload { transfer, min_width, min_quality, .. } = *raw;
         let adapt = raw.adapt.then_some(AdaptConfig { transfer, min_width, min_quality });
         let trust = trust(raw)?;
+        let sign_key = raw.sign_key_file.as_deref().map(Secret::read).transpose()?;
+        let sign_key = sign_key.map(|key| SignKey::new(key.expose()));
         Ok(UploadConfig {
             relays,
             trust,
+            sign_key,
             clock,
             transport,
             timeout,

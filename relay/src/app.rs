@@ -14,6 +14,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use frame::sign::SignKey;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use runtime::mark::SharedMark;
 use runtime::tasks::Tasks;
@@ -136,7 +137,10 @@ fn start(config: &Config, listener: TcpListener, parts: Parts) -> Tasks {
     let connections = Connections::new(&config.connections, refused);
     let stalled = metrics.stalled_connections();
     let (strangers, kept) = (metrics.refusals(None), store.clone());
-    let ingest = Ingest::new(Arc::clone(&board), passwords, kept, config.uploads, strangers);
+    let signing = config.cameras.iter().filter_map(|(id, c)| Some((id, c.sign_key.as_ref()?)));
+    let sign_keys = signing.map(|(id, key)| (id.clone(), SignKey::new(key.expose()))).collect();
+    let ingest =
+        Ingest::new(Arc::clone(&board), passwords, sign_keys, kept, config.uploads, strangers);
     let exporting = config.export.as_ref().map(|_| ExportStatus::default());
     let site = Arc::new(Site {
         ingest: Arc::new(ingest),

@@ -177,6 +177,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Response {
             set(&mut response, WWW_AUTHENTICATE, "Bearer realm=\"stillwatch\"");
             return response;
         }
+        Refused::Signature => StatusCode::FORBIDDEN,
         Refused::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Refused::TooFast => return retry(line(StatusCode::TOO_MANY_REQUESTS, &refusal.line)),
         Refused::NotJpeg | Refused::NotFrame => StatusCode::UNSUPPORTED_MEDIA_TYPE,

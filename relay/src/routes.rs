@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frame::report::REPORT;
+use frame::sign::to_hex;
 use frame::{CameraId, wire};
 use futures_util::Stream;
 use http::header::ORIGIN;
@@ -271,10 +272,16 @@ impl Site {
         match self.ingest.admit_socket(upload, &peer.wire) {
             Ok(session) => {
                 let max = self.ingest.max_message();
+                let challenge = HeaderValue::try_from(to_hex(&session.challenge)).ok();
                 let mut response = offer.accept(max, move |socket| session.run(socket));
                 // Agents of earlier versions send none, and other relays take none.
                 let wanted = (HeaderName::from_static(REPORT), WANTED);
                 response.headers_mut().extend([wanted]);
+                if let Some(challenge) = challenge {
+                    response
+                        .headers_mut()
+                        .insert(HeaderName::from_static(wire::CHALLENGE), challenge);
+                }
                 self.offered(response)
             }
             Err(refusal) => respond::refused(&refusal),

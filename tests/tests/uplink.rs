@@ -2,6 +2,7 @@
 //! and its journal names the cause and the next attempt.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::Duration;
@@ -379,6 +380,33 @@ fn without_a_clock_certificates_are_judged_by_the_build_and_by_the_relay() {
     agent.line("certificates are judged by the relay's");
     let frame = relay.frame("/live.jpeg");
     assert_eq!(frame.header("frame-time-source"), Some("arrived"));
+}
+
+#[test]
+fn frames_are_signed_either_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, key: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, key).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (ours, others) = (file("ours", "key one"), file("others", "key two"));
+    let config = folder.path().join("relay.toml");
+    std::fs::write(&config, format!("cameras.default.sign_key_file = \"{ours}\"")).unwrap();
+    let relay = Relay::configured(&config);
+    let stranger =
+        agent(&relay.url(), &PATTERN, &variables(&[("STILLWATCH_UPLOAD_SIGN_KEY_FILE", &others)]));
+    stranger.line("not signed with this camera's key");
+    assert!(relay.is_empty());
+    drop(stranger);
+    for transport in ["websocket", "http"] {
+        let arguments = [&PATTERN[..], &["--transport", transport]].concat();
+        let key = variables(&[("STILLWATCH_UPLOAD_SIGN_KEY_FILE", &ours)]);
+        let agent = agent(&relay.url(), &arguments, &key);
+        agent.line("uploading ");
+        relay.frame("/live.jpeg");
+    }
 }
 
 #[test]

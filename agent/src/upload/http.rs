@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use frame::report::{REPORT, Report};
+use frame::sign::Challenge;
 use frame::{Frame, wire};
 use headers::{Date, HeaderMapExt};
 use reqwest::header::{CONNECTION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
@@ -17,6 +18,7 @@ use rustls::pki_types::pem::PemObject;
 use url::Url;
 
 use super::outcome::{Answer, Failure, judge};
+use super::signer::{self, Signer};
 use super::tls::{OtherKey, RelayClock, Trust, client_config};
 use crate::config::{RelayAddress, UploadConfig};
 
@@ -46,6 +48,7 @@ pub(crate) struct Http {
     /// What anybody may ask, for its `Date`.
     time_url: Url,
     password: Secret,
+    signer: Option<Signer>,
 }
 
 impl Http {
@@ -76,11 +79,17 @@ impl Http {
             .map_err(|error| HttpError(innermost(&error).to_string()))?;
         // A key is good at any time.
         let clock = matches!(config.trust, Trust::Authorities(_)).then_some(clock);
-        let http = |relay| Http::new(client.clone(), clock.clone(), relay);
+        let signer = config.sign_key.clone().and_then(Signer::new);
+        let http = |relay| Http::new(client.clone(), clock.clone(), signer.clone(), relay);
         Ok(config.relays.iter().map(http).collect())
     }
 
-    fn new(client: Client, clock: Option<Arc<RelayClock>>, relay: &RelayAddress) -> Http {
+    fn new(
+        client: Client,
+        clock: Option<Arc<RelayClock>>,
+        signer: Option<Signer>,
+        relay: &RelayAddress,
+    ) -> Http {
         let RelayAddress { url: shown, password } = relay.clone();
         let mut url = shown.clone();
         url.query_pairs_mut().append_pair("password", password.expose());
@@ -90,7 +99,7 @@ impl Http {
         let mut time_url = shown.clone();
         time_url.set_path(&format!("{below}/healthz"));
         let clock = clock.filter(|_| shown.scheme() == "https");
-        Http { client, clock, shown, url, socket_url, time_url, password }
+        Http { client, clock, shown, url, socket_url, time_url, password, signer }
     }
 
     /// Asks the relay for the time, if certificates need it and nobody knows it. Nothing secret is
@@ -114,6 +123,11 @@ impl Http {
         &self.shown
     }
 
+    /// What frames are signed with.
+    pub(super) fn signer(&self) -> Option<&Signer> {
+        self.signer.as_ref()
+    }
+
     /// The beginning of a WebSocket's handshake. The password is not in its URL, which proxies log.
     pub(super) fn get_socket(&self) -> RequestBuilder {
         self.client.get(self.socket_url.clone()).bearer_auth(self.password.expose())
@@ -135,8 +149,15 @@ impl Http {
                 .header(CONTENT_TYPE, "image/jpeg")
                 .header(wire::CAPTURED_AT, wire::format_time(frame.captured.unix_us, 6))
                 .header(wire::SEQ, frame.seq);
-            let request = match wire::Flags::from(frame).to_header() {
+            let none = Challenge::default();
+            let signer = self.signer.as_ref().map(|signer| (signer, &none));
+            let (head, signature) = signer::head(frame, false, signer);
+            let request = match head.flags.to_header() {
                 Some(flags) => request.header(wire::FLAGS, flags),
+                None => request,
+            };
+            let request = match signature {
+                Some(signature) => request.header(wire::SIGNATURE, signature.to_header()),
                 None => request,
             };
             let request = match report {

@@ -12,6 +12,7 @@ mod link;
 mod outcome;
 mod plain;
 mod relays;
+mod signer;
 mod thin;
 mod tls;
 mod transport;

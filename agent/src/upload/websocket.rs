@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use frame::Frame;
 use frame::report::{REPORT, Report};
-use frame::wire::{Flags, Head, SUBPROTOCOL, VIEWERS, WANTS_HISTORY};
+use frame::sign::{Challenge, from_hex};
+use frame::wire::{CHALLENGE, SUBPROTOCOL, VIEWERS, WANTS_HISTORY};
 use futures_util::{SinkExt, StreamExt};
 use headers::{HeaderMapExt, SecWebsocketAccept, SecWebsocketKey};
 use hyper_util::client::legacy::connect::HttpInfo;
@@ -24,6 +25,7 @@ use tokio_websockets::{ClientBuilder, Config, Limits, Message, WebSocketStream};
 use super::flight::{Flight, Flights};
 use super::http::{Http, explained};
 use super::outcome::{Answer, Failure, judge};
+use super::signer::{self, Signer};
 
 /// The longest message of a relay, in bytes: an answer of one line.
 const MAX_ANSWER: usize = 4 << 10;
@@ -47,6 +49,8 @@ pub(super) struct Socket {
     /// It keeps frames of the past.
     pub takes_history: bool,
     pub flights: Flights,
+    /// What frames are signed with here.
+    signer: Option<(Signer, Challenge)>,
     heard: Mono,
     /// What was to be sent was cut off in the middle.
     unsent: bool,
@@ -105,6 +109,9 @@ impl Socket {
         check(&response, key.into())?;
         let offers = |name| response.headers().contains_key(name);
         let (takes_reports, takes_history) = (offers(REPORT), offers(WANTS_HISTORY));
+        let challenge = response.headers().get(CHALLENGE).and_then(|value| value.to_str().ok());
+        let challenge = challenge.and_then(from_hex).unwrap_or_default();
+        let signer = http.signer().map(|signer| (signer.clone(), challenge));
         let info = response.extensions().get::<HttpInfo>();
         let local = info.map(|info| info.local_addr().ip());
         let upgraded = response.upgrade().await.map_err(failed)?;
@@ -119,6 +126,7 @@ impl Socket {
             takes_reports,
             takes_history,
             flights,
+            signer,
             heard: clock::mono(),
             unsent: false,
         })
@@ -132,9 +140,11 @@ impl Socket {
         report: Option<&Report>,
         flight: Flight,
     ) -> Result<(), Failure> {
-        let flags = Flags { history: flight.past.is_some(), ..Flags::from(frame) };
-        let head = Head { captured_us: frame.captured.unix_us, seq: frame.seq, flags };
-        let message = Message::binary(head.message(frame.picture.bytes()));
+        let signer = self.signer.as_ref().map(|(signer, challenge)| (signer, challenge));
+        let (head, signature) = signer::head(frame, flight.past.is_some(), signer);
+        let signature = signature.map(|signature| signature.encode());
+        let signature = signature.as_ref().map_or(&[][..], |bytes| bytes);
+        let message = Message::binary(head.message_with(signature, frame.picture.bytes()));
         let report = report
             .filter(|_| self.takes_reports)
             .map(|report| Message::text(format!("{{\"report\":{}}}", report.to_json())));

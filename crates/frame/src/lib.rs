@@ -3,6 +3,7 @@
 //! * [`jpeg`]: is this a complete JPEG, how large is the picture, where does it end?
 //! * [`split`]: cut a byte stream (`rpicam-vid`'s pipe) into JPEGs.
 //! * [`report`]: what an agent tells of its machine.
+//! * [`sign`]: signatures of frames.
 //! * [`wire`]: header names, flags and the binary header of `stillwatch.v1`.
 //! * [`Picture`] and [`Frame`]: a validated JPEG, and the same with its identity.
 //!
@@ -17,6 +18,7 @@ mod huffman;
 pub mod jpeg;
 mod picture;
 pub mod report;
+pub mod sign;
 pub mod split;
 pub mod wire;
 

@@ -30,6 +30,12 @@ pub const WANTS_HISTORY: &str = "frame-history";
 /// how many do.
 pub const VIEWERS: &str = "frame-viewers";
 
+/// A signed frame's signature, in an upload by POST.
+pub const SIGNATURE: &str = "frame-signature";
+
+/// What to sign the frames of this connection with, in the answer to a handshake.
+pub const CHALLENGE: &str = "frame-challenge";
+
 /// The WebSocket subprotocol.
 pub const SUBPROTOCOL: &str = "stillwatch.v1";
 
@@ -43,11 +49,14 @@ pub struct Flags {
     /// `history`: a frame of the past, captured while the relay could not be reached. It is kept, and
     /// never shown as the newest.
     pub history: bool,
+    /// `signed`: a [`crate::sign::Signature`] follows the head; by POST, it stands in [`SIGNATURE`].
+    pub signed: bool,
 }
 
 const CLOCK_UNSYNCHRONISED: &str = "clock-unsynchronised";
 const MAY_REPEAT: &str = "may-repeat";
 const HISTORY: &str = "history";
+const SIGNED: &str = "signed";
 
 impl Flags {
     /// The header's value; `None` when there is nothing to say.
@@ -56,6 +65,7 @@ impl Flags {
             (self.clock_unsynchronised, CLOCK_UNSYNCHRONISED),
             (self.may_repeat, MAY_REPEAT),
             (self.history, HISTORY),
+            (self.signed, SIGNED),
         ];
         let said: Vec<&str> =
             words.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect();
@@ -69,18 +79,22 @@ impl Flags {
             flags.clock_unsynchronised |= word.eq_ignore_ascii_case(CLOCK_UNSYNCHRONISED);
             flags.may_repeat |= word.eq_ignore_ascii_case(MAY_REPEAT);
             flags.history |= word.eq_ignore_ascii_case(HISTORY);
+            flags.signed |= word.eq_ignore_ascii_case(SIGNED);
         }
         flags
     }
 
     fn to_bits(self) -> u32 {
         let bit = |is: bool, place: u32| u32::from(is) << place;
-        bit(self.clock_unsynchronised, 0) | bit(self.may_repeat, 1) | bit(self.history, 2)
+        bit(self.clock_unsynchronised, 0)
+            | bit(self.may_repeat, 1)
+            | bit(self.history, 2)
+            | bit(self.signed, 3)
     }
 
     fn from_bits(bits: u32) -> Flags {
         let is = |place: u32| bits >> place & 1 != 0;
-        Flags { clock_unsynchronised: is(0), may_repeat: is(1), history: is(2) }
+        Flags { clock_unsynchronised: is(0), may_repeat: is(1), history: is(2), signed: is(3) }
     }
 }
 
@@ -89,7 +103,7 @@ impl From<&Frame> for Flags {
         Flags {
             clock_unsynchronised: !frame.captured.synchronised,
             may_repeat: frame.may_repeat,
-            history: false,
+            ..Flags::default()
         }
     }
 }
@@ -112,7 +126,7 @@ pub fn parse_time(text: &str) -> Option<i64> {
 
 /// The fixed part before the JPEG in a binary `stillwatch.v1` message: capture time (`i64`, µs
 /// since the Unix epoch), sequence number (`u64`), flags (`u32`: bit 0 clock not synchronised,
-/// bit 1 may repeat, bit 2 history), reserved (`u32`, sent as 0, ignored), all big-endian.
+/// bit 1 may repeat, bit 2 history, bit 3 signed), reserved (`u32`, sent as 0, ignored), all big-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     /// Microseconds since the Unix epoch, UTC.
@@ -152,8 +166,14 @@ impl Head {
 
     /// A whole message.
     pub fn message(&self, jpeg: &[u8]) -> Bytes {
-        let mut out = BytesMut::with_capacity(Head::LEN + jpeg.len());
+        self.message_with(&[], jpeg)
+    }
+
+    /// The same with a signature's bytes between the two.
+    pub fn message_with(&self, signature: &[u8], jpeg: &[u8]) -> Bytes {
+        let mut out = BytesMut::with_capacity(Head::LEN + signature.len() + jpeg.len());
         out.put_slice(&self.encode());
+        out.put_slice(signature);
         out.put_slice(jpeg);
         out.freeze()
     }
@@ -186,7 +206,7 @@ mod tests {
 
     #[test]
     fn flags_survive_header_and_bits() {
-        for bits in 0..8 {
+        for bits in 0..16 {
             let flags = Flags::from_bits(bits);
             assert_eq!(flags.to_bits(), bits);
             assert_eq!(Flags::from_header(&flags.to_header().unwrap_or_default()), flags);

@@ -11,6 +11,8 @@ pub(crate) enum Refused {
     Password,
     /// A wrong `Authorization: Bearer`.
     Token,
+    /// The camera has a key, and the frame is not signed with it.
+    Signature,
     /// The body is longer than a frame may be.
     TooLarge,
     /// The body is no complete JPEG.
@@ -30,9 +32,10 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    pub(crate) const ALL: [Refused; 10] = [
+    pub(crate) const ALL: [Refused; 11] = [
         Refused::Password,
         Refused::Token,
+        Refused::Signature,
         Refused::TooLarge,
         Refused::NotJpeg,
         Refused::NotFrame,
@@ -48,6 +51,7 @@ impl Refused {
         match self {
             Refused::Password => "password",
             Refused::Token => "token",
+            Refused::Signature => "signature",
             Refused::TooLarge => "too_large",
             Refused::NotJpeg => "not_jpeg",
             Refused::NotFrame => "not_frame",

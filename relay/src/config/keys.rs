@@ -149,6 +149,12 @@ pub(crate) const KEYS: &[Key] = &[
         help: "This camera's own password, instead of the relay's.",
     },
     Key {
+        name: "cameras.*.sign_key_file",
+        kind: Kind::Text,
+        default: "",
+        help: "File with the key that this camera signs its pictures with (the agent's `upload.sign_key_file`), one line, readable by its owner only. Unsigned ones, and recordings, are refused then.",
+    },
+    Key {
         name: "cameras.*.stale_after",
         kind: Kind::Duration(100, 86_400_000),
         default: "",

@@ -50,6 +50,8 @@ pub(crate) struct CameraConfig {
     pub freshness: Limits,
     /// Instead of the relay's.
     pub password: Option<Secret>,
+    /// What its frames have to be signed with.
+    pub sign_key: Option<Secret>,
 }
 
 /// All settings, checked.
@@ -155,7 +157,7 @@ fn read_cameras(
     defaults: Limits,
     file: Option<&Path>,
 ) -> Result<BTreeMap<CameraId, CameraConfig>, ConfigError> {
-    let default = CameraConfig { title: None, freshness: defaults, password: None };
+    let default = CameraConfig { title: None, freshness: defaults, password: None, sign_key: None };
     let mut cameras = BTreeMap::from([(CameraId::default(), default)]);
     for (name, raw) in raw {
         let id: CameraId = name.parse().map_err(|error| {
@@ -164,7 +166,8 @@ fn read_cameras(
         })?;
         let password = raw.password_file.as_deref().map(read_password).transpose()?;
         let title = raw.title.clone().filter(|title| !title.trim().is_empty());
-        let camera = CameraConfig { title, freshness: raw.limits(defaults), password };
+        let sign_key = raw.sign_key_file.as_deref().map(read_password).transpose()?;
+        let camera = CameraConfig { title, freshness: raw.limits(defaults), password, sign_key };
         cameras.insert(id, camera);
     }
     Ok(cameras)

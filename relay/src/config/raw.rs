@@ -135,6 +135,7 @@ impl RawFreshness {
 pub(super) struct RawCamera {
     pub title: Option<String>,
     pub password_file: Option<PathBuf>,
+    pub sign_key_file: Option<PathBuf>,
     #[serde(deserialize_with = "settings::optional_duration")]
     pub stale_after: Option<Duration>,
     #[serde(deserialize_with = "settings::optional_duration")]

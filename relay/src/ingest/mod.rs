@@ -11,6 +11,7 @@ mod body;
 mod journal;
 pub(crate) mod socket;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,8 @@ use admit::{Claim, TimeSource, admit_past};
 use auth::Passwords;
 use bytes::Bytes;
 use frame::report::{REPORT, Report};
-use frame::wire::{self, Flags};
+use frame::sign::{Challenge, SignKey, Signature};
+use frame::wire::{self, Flags, Head};
 use frame::{CameraId, Picture};
 use futures_util::Stream;
 use http::HeaderMap;
@@ -31,6 +33,10 @@ use warp::Buf;
 use crate::board::{Board, Now, Refused};
 use crate::metrics::Refusals;
 use crate::store::{Sample, Store};
+
+/// A signed frame without a challenge may be so old, or so far ahead, in µs: a recording of it is then
+/// older than what is shown, or not taken at all.
+const SIGNED_WITHIN_US: u64 = 60_000_000;
 
 /// What bounds uploads.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +73,7 @@ pub(crate) struct Refusal {
 pub(crate) struct Ingest {
     board: Arc<Board>,
     passwords: Passwords,
+    sign_keys: BTreeMap<CameraId, SignKey>,
     store: Store,
     bounds: Bounds,
     places: Semaphore,
@@ -83,12 +90,26 @@ struct Described {
     may_repeat: bool,
     /// It is of the past: see [`Flags::history`].
     history: bool,
+    signature: Option<Signature>,
+}
+
+impl Described {
+    fn of(head: &Head, signature: Option<Signature>) -> Described {
+        let claim = Claim {
+            captured_us: Some(head.captured_us),
+            clock_unsynchronised: head.flags.clock_unsynchronised,
+            seq: Some(head.seq),
+        };
+        let Flags { may_repeat, history, .. } = head.flags;
+        Described { claim, may_repeat, history, signature }
+    }
 }
 
 impl Ingest {
     pub(crate) fn new(
         board: Arc<Board>,
         passwords: Passwords,
+        sign_keys: BTreeMap<CameraId, SignKey>,
         store: Store,
         bounds: Bounds,
         strangers: Refusals,
@@ -96,7 +117,7 @@ impl Ingest {
         let places = Semaphore::new(bounds.max_uploads);
         let sockets = Arc::new(Semaphore::new(bounds.max_sockets));
         let journal = Journal::default();
-        Ingest { board, passwords, store, bounds, places, sockets, journal, strangers }
+        Ingest { board, passwords, sign_keys, store, bounds, places, sockets, journal, strangers }
     }
 
     /// Takes an upload. An older frame than the one shown is dropped, and acknowledged all the
@@ -110,7 +131,11 @@ impl Ingest {
         let outcome = match self.read(upload, body).await {
             Ok(bytes) => {
                 fully_read();
-                let shown = self.accept(upload.camera, described(upload.headers), bytes);
+                let described = described(upload.headers);
+                let shown = self
+                    .is_signed_post(&upload, described, &bytes)
+                    .map_err(|why| self.refusal(why))
+                    .and_then(|()| self.accept(upload.camera, described, bytes));
                 if let Some(report) = text(upload.headers, REPORT).and_then(Report::parse) {
                     self.report(upload.camera, report);
                 }
@@ -176,6 +201,43 @@ impl Ingest {
         body::read(body, told, max_frame_bytes, body_timeout).await
     }
 
+    /// Whether a frame is signed, if its camera's have to be.
+    fn is_signed(
+        &self,
+        camera: &CameraId,
+        challenge: &Challenge,
+        signature: Option<Signature>,
+        head: &Head,
+        jpeg: &[u8],
+    ) -> Result<(), Refused> {
+        let Some(key) = self.sign_keys.get(camera) else { return Ok(()) };
+        let signature = signature.ok_or(Refused::Signature)?;
+        let good = key.verify(challenge, camera, &signature, head, jpeg);
+        if good { Ok(()) } else { Err(Refused::Signature) }
+    }
+
+    /// The same for a POST. It has no challenge, so only its time tells it from a recording.
+    fn is_signed_post(
+        &self,
+        upload: &Upload<'_>,
+        described: Described,
+        jpeg: &[u8],
+    ) -> Result<(), Refused> {
+        if !self.sign_keys.contains_key(upload.camera) {
+            return Ok(());
+        }
+        let Claim { captured_us, clock_unsynchronised, seq } = described.claim;
+        let captured_us =
+            captured_us.filter(|_| !clock_unsynchronised).ok_or(Refused::Signature)?;
+        if captured_us.abs_diff(runtime::clock::wall_us()) > SIGNED_WITHIN_US {
+            return Err(Refused::Signature);
+        }
+        let Described { may_repeat, history, signature, .. } = described;
+        let flags = Flags { clock_unsynchronised, may_repeat, history, signed: true };
+        let head = Head { captured_us, seq: seq.unwrap_or(0), flags };
+        self.is_signed(upload.camera, &Challenge::default(), signature, &head, jpeg)
+    }
+
     /// Puts a frame where it belongs: onto the board, or into the history.
     fn accept(&self, id: &CameraId, described: Described, bytes: Bytes) -> Result<(), Refusal> {
         // The tutorial's server took anything, and showed it. Here nothing that is no picture gets
@@ -229,6 +291,10 @@ impl Ingest {
         let line = match why {
             Refused::Password => "wrong password, or none".to_owned(),
             Refused::Token => "wrong bearer token".to_owned(),
+            Refused::Signature => {
+                "not signed with this camera's key (cameras.*.sign_key_file), or a recording"
+                    .to_owned()
+            }
             Refused::TooLarge => {
                 format!("larger than {} bytes, the relay's limit", self.bounds.max_frame_bytes)
             }
@@ -261,7 +327,8 @@ fn described(headers: &HeaderMap) -> Described {
         clock_unsynchronised: flags.clock_unsynchronised,
         seq: number(headers, wire::SEQ),
     };
-    Described { claim, may_repeat: flags.may_repeat, history: flags.history }
+    let signature = text(headers, wire::SIGNATURE).and_then(Signature::from_header);
+    Described { claim, may_repeat: flags.may_repeat, history: flags.history, signature }
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

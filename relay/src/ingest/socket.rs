@@ -9,9 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use frame::CameraId;
 use frame::report::Report;
-use frame::wire::{Flags, Head, VIEWERS};
+use frame::sign::{Challenge, Signature};
+use frame::wire::{Head, VIEWERS};
 use futures_util::{SinkExt, StreamExt};
 use ladder::Mono;
+use ring::rand::{SecureRandom, SystemRandom};
 use runtime::clock;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -19,7 +21,6 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::MissedTickBehavior;
 use tokio_websockets::{CloseCode, Message};
 
-use super::admit::Claim;
 use super::{Described, Ingest, Refusal, Upload};
 use crate::board::{Attached, Camera, Refused};
 use crate::rate::Rate;
@@ -65,6 +66,8 @@ pub(crate) struct Session {
     wire: Arc<Wire>,
     /// It wants to know how many watch.
     tell_viewers: bool,
+    /// What frames have to be signed with.
+    pub challenge: Challenge,
     _place: OwnedSemaphorePermit,
 }
 
@@ -125,6 +128,7 @@ impl Ingest {
                 peer: upload.peer,
                 wire: Arc::clone(wire),
                 tell_viewers: upload.headers.contains_key(VIEWERS),
+                challenge: challenge(),
                 _place: place,
             }),
             Err(why) => {
@@ -137,7 +141,7 @@ impl Ingest {
 
     /// Longest message an agent may send, in bytes.
     pub(crate) fn max_message(&self) -> usize {
-        self.bounds.max_frame_bytes.saturating_add(Head::LEN)
+        self.bounds.max_frame_bytes.saturating_add(Head::LEN + Signature::LEN)
     }
 }
 
@@ -254,7 +258,7 @@ impl Session {
                 self.ingest.count(&self.camera, self.peer, refusal);
                 let pause = matches!(
                     refusal.why,
-                    Refused::TooFast | Refused::TooManyCameras | Refused::Busy
+                    Refused::TooFast | Refused::TooManyCameras | Refused::Busy | Refused::Signature
                 );
                 let retry_after_ms = pause.then_some(RETRY_AFTER_MS);
                 Answer::Refused { refused: seq, why: &refusal.line, retry_after_ms }
@@ -264,17 +268,31 @@ impl Session {
         serde_json::to_string(&answer).unwrap_or_default()
     }
 
-    fn show(&self, head: &Head, jpeg: Bytes) -> Result<(), Refusal> {
-        self.ingest.in_time(&self.camera).map_err(|why| self.ingest.refusal(why))?;
-        let claim = Claim {
-            captured_us: Some(head.captured_us),
-            clock_unsynchronised: head.flags.clock_unsynchronised,
-            seq: Some(head.seq),
+    fn show(&self, head: &Head, rest: Bytes) -> Result<(), Refusal> {
+        let refused = |why| self.ingest.refusal(why);
+        self.ingest.in_time(&self.camera).map_err(refused)?;
+        let (signature, jpeg) = if head.flags.signed {
+            let (signature, jpeg) =
+                Signature::split(rest).ok_or_else(|| refused(Refused::NotFrame))?;
+            (Some(signature), jpeg)
+        } else {
+            (None, rest)
         };
-        let Flags { may_repeat, history, .. } = head.flags;
-        let described = Described { claim, may_repeat, history };
-        self.ingest.accept(&self.camera, described, jpeg)
+        self.ingest
+            .is_signed(&self.camera, &self.challenge, signature, head, &jpeg)
+            .map_err(refused)?;
+        self.ingest.accept(&self.camera, Described::of(head, signature), jpeg)
     }
+}
+
+fn challenge() -> Challenge {
+    let mut challenge = Challenge::default();
+    // Without randomness there is no relay: TLS and hash maps would not work either. All the same, a
+    // challenge that was given before is none.
+    if SystemRandom::new().fill(&mut challenge).is_err() {
+        challenge = clock::wall_us().to_be_bytes().repeat(2).try_into().unwrap_or(challenge);
+    }
+    challenge
 }
 
 /// Waits for somebody to begin to watch.

@@ -18,6 +18,7 @@ mod order;
 mod page;
 mod relay;
 mod serve;
+mod sign;
 mod sizes;
 mod still;
 mod store;

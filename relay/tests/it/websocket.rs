@@ -15,7 +15,7 @@ use tungstenite::{Error, Message, WebSocket};
 
 use crate::relay::{PASSWORD, PHOTO, Relay, jpeg, photo};
 
-type Socket = WebSocket<TcpStream>;
+pub(crate) type Socket = WebSocket<TcpStream>;
 
 fn request(relay: &Relay, path: &str, headers: &[(&'static str, &str)]) -> Request {
     let mut request = format!("ws://{}{path}", relay.address).into_client_request().unwrap();
@@ -50,6 +50,15 @@ fn camera(relay: &Relay, path: &str) -> Socket {
     try_open(relay, path, &[OURS, ("authorization", &token)]).unwrap()
 }
 
+/// The same, with what its frames have to be signed with.
+pub(crate) fn camera_with_challenge(relay: &Relay) -> (Socket, String) {
+    let token = format!("Bearer {PASSWORD}");
+    let request = request(relay, "/upload.ws", &[OURS, ("authorization", &token)]);
+    let (socket, answer) = tungstenite::client(request, relay.connect()).unwrap();
+    let challenge = answer.headers()["frame-challenge"].to_str().unwrap().to_owned();
+    (socket, challenge)
+}
+
 /// The next message that is no ping.
 fn next(socket: &mut Socket) -> Message {
     loop {
@@ -70,7 +79,7 @@ fn frame(socket: &mut Socket) -> (Head, Vec<u8>) {
     }
 }
 
-fn text(socket: &mut Socket) -> Value {
+pub(crate) fn text(socket: &mut Socket) -> Value {
     serde_json::from_str(next(socket).to_text().unwrap()).unwrap()
 }
 
