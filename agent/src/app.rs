@@ -18,6 +18,7 @@ use runtime::{notify, signal};
 
 use crate::config::{Config, UploadConfig};
 use crate::health::Health;
+use crate::machine::Machine;
 use crate::offline::Offline;
 use crate::sensor::thread::{Sensor, watch};
 use crate::supervise::{Supervisor, led};
@@ -54,6 +55,7 @@ pub(crate) async fn run(config: Config, upload: UploadConfig) -> Result<(), RunE
     let relays = upload::Http::all(&upload)?;
     let offline = Offline::new(config.id.clone(), config.offline.clone(), config.clock);
     let offline = Arc::new(offline);
+    let machine = Arc::new(Machine::default());
     let supervisor = Supervisor {
         health: Arc::clone(&health),
         sensor: Arc::clone(&sensor),
@@ -66,8 +68,15 @@ pub(crate) async fn run(config: Config, upload: UploadConfig) -> Result<(), RunE
     let mut tasks = Tasks::default();
     let stop = tasks.stop_token();
     let keeps = Arc::clone(&offline).keep(sensor.frames.watch(), Arc::clone(&health), stop.clone());
-    let uploader =
-        Uploader { relays, config: upload, frames: reader, offline, health: Arc::clone(&health) };
+    let uploader = Uploader {
+        relays,
+        config: upload,
+        frames: reader,
+        offline,
+        health: Arc::clone(&health),
+        machine: Arc::clone(&machine),
+    };
+    tasks.spawn("machine", machine.watch(stop.clone()));
     tasks.spawn("camera", watch(sensor, stop.clone()));
     tasks.spawn("upload", upload::run(uploader, stop.clone()));
     tasks.spawn("offline", keeps);

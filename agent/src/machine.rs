@@ -1,21 +1,77 @@
-//! What the machine says of itself: temperature, WiFi signal, supply voltage. What can't be read is
-//! left out.
+//! What the machine says of itself: temperature, WiFi signal and rate, supply voltage, throttling, how
+//! it was started. What can't be read is left out.
 //!
 //! What is done about it does not belong here.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use frame::report::Report;
+use tokio_util::sync::CancellationToken;
 
 /// The kernel asks the firmware for some of these: one that hangs is not waited for.
 const WITHIN: Duration = Duration::from_secs(1);
 
+/// How often it is looked at.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// What the machine said last.
+#[derive(Debug, Default)]
+pub(crate) struct Machine(Mutex<Option<Report>>);
+
+impl Machine {
+    /// `None` before the first look.
+    pub(crate) fn latest(&self) -> Option<Report> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks at it until `stop`: beside the frames, which wait for none of it.
+    pub(crate) async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let watch = async {
+            loop {
+                let report = report().await;
+                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = report;
+                tokio::time::sleep(EVERY).await;
+            }
+        };
+        let _: Option<()> = stop.run_until_cancelled(watch).await;
+    }
+}
+
 /// Looks at this machine.
-pub(crate) async fn report() -> Option<Report> {
+async fn report() -> Option<Report> {
     let look = tokio::task::spawn_blocking(|| read(Path::new("/")));
-    tokio::time::timeout(WITHIN, look).await.ok()?.ok()
+    let report = tokio::time::timeout(WITHIN, look).await.ok()?.ok()?;
+    let firmware = match report.throttled {
+        Some(_) => None,
+        None => said("vcgencmd", &["get_throttled"]).await,
+    };
+    let firmware = firmware.and_then(|text| throttled(text.trim().strip_prefix("throttled=")?));
+    let wifi = match report.wifi_dbm {
+        Some(_) => said("iw", &["dev"]).await,
+        None => None,
+    };
+    let link = match wifi.as_deref().and_then(wifi_device) {
+        Some(device) => said("iw", &["dev", device, "link"]).await,
+        None => None,
+    };
+    Some(Report {
+        throttled: report.throttled.or(firmware.map(|(throttled, _)| throttled)),
+        undervoltage: report.undervoltage.or(firmware.map(|(_, undervoltage)| undervoltage)),
+        wifi_mbps: link.and_then(|text| wifi_rate(&text)),
+        ..report
+    })
+}
+
+/// What a program says, if it is there and says it soon.
+async fn said(program: &str, arguments: &[&str]) -> Option<String> {
+    let mut command = tokio::process::Command::new(program);
+    let run = command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(WITHIN, run).await.ok()?.ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Looks at the machine whose `/sys` and `/proc` are below `root`.
@@ -26,8 +82,48 @@ fn read(root: &Path) -> Report {
             .and_then(|text| temperature(&text)),
         wifi_dbm: text(&root.join("proc/net/wireless")).and_then(|text| wifi_level(&text)),
         undervoltage: undervoltage(&root.join("sys/class/hwmon")),
-        last_reboot: None,
+        throttled: text(&root.join(GET_THROTTLED))
+            .and_then(|text| throttled(text.trim()))
+            .map(|(throttled, _)| throttled),
+        uptime_s: Some(runtime::clock::mono().since_boot().as_secs()),
+        last_reboot: text(&root.join("sys/class/watchdog/watchdog0/bootstatus"))
+            .filter(|status| by_watchdog(status))
+            .map(|_| "watchdog".to_owned()),
+        ..Report::default()
     }
+}
+
+/// drivers/firmware/raspberrypi.c of the Raspberry Pi's kernel.
+const GET_THROTTLED: &str = "sys/devices/platform/soc/soc:firmware/get_throttled";
+
+/// Whether the processor was slowed down, and whether the voltage was too low, at any time since boot,
+/// of `vcgencmd get_throttled`'s bits (Raspberry Pi's documentation, "vcgencmd").
+fn throttled(hexadecimal: &str) -> Option<(bool, bool)> {
+    const VOLTAGE: u32 = 1 | 1 << 16;
+    const SLOWED: u32 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 17 | 1 << 18 | 1 << 19;
+    let bits = u32::from_str_radix(hexadecimal.trim_start_matches("0x"), 16).ok()?;
+    Some((bits & SLOWED != 0, bits & VOLTAGE != 0))
+}
+
+/// include/uapi/linux/watchdog.h: WDIOF_CARDRESET.
+fn by_watchdog(bootstatus: &str) -> bool {
+    const CARD_RESET: u32 = 0x20;
+    let text = bootstatus.trim();
+    let bits =
+        text.strip_prefix("0x").map_or_else(|| text.parse(), |hex| u32::from_str_radix(hex, 16));
+    bits.is_ok_and(|bits| bits & CARD_RESET != 0)
+}
+
+/// The first device of `iw dev`.
+fn wifi_device(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.trim().strip_prefix("Interface "))
+}
+
+/// Of `iw dev wlan0 link`: `tx bitrate: 65.0 MBit/s MCS 7`.
+fn wifi_rate(text: &str) -> Option<f32> {
+    let rate = text.lines().find_map(|line| line.trim().strip_prefix("tx bitrate: "))?;
+    let (number, rest) = rate.split_once(' ')?;
+    rest.starts_with("MBit/s").then(|| number.parse().ok())?
 }
 
 fn text(path: &Path) -> Option<String> {
@@ -96,6 +192,29 @@ mod tests {
         write(root.path(), "proc/net/wireless", "Inter-|\n face |\n");
         write(root.path(), "sys/class/hwmon/hwmon0/name", "nvme\n");
         let version = Some(env!("CARGO_PKG_VERSION").to_owned());
-        assert_eq!(read(root.path()), Report { version, ..Report::default() });
+        let report = Report { uptime_s: None, ..read(root.path()) };
+        assert_eq!(report, Report { version, ..Report::default() });
+    }
+
+    #[test]
+    fn what_the_firmware_the_watchdog_and_the_wifi_say() {
+        for (bits, found) in [
+            ("0x0", Some((false, false))),
+            ("50005", Some((true, true))),
+            ("0x10000", Some((false, true))),
+            ("0x20000", Some((true, false))),
+            ("0x80008", Some((true, false))),
+            ("?", None),
+        ] {
+            assert_eq!(throttled(bits), found, "{bits}");
+        }
+        for (status, found) in [("32\n", true), ("0x20", true), ("0", false), ("x", false)] {
+            assert_eq!(by_watchdog(status), found, "{status}");
+        }
+        let dev = "phy#0\n\tInterface wlan0\n\t\tifindex 3\n\t\ttype managed\n";
+        assert_eq!((wifi_device(dev), wifi_device("")), (Some("wlan0"), None));
+        let link = "Connected to 00:11:22:33:44:55 (on wlan0)\n\tsignal: -52 dBm\n\t\
+                    rx bitrate: 72.2 MBit/s\n\ttx bitrate: 65.0 MBit/s MCS 7\n";
+        assert_eq!((wifi_rate(link), wifi_rate("Not connected.\n")), (Some(65.0), None));
     }
 }

@@ -22,6 +22,7 @@ use std::time::Duration;
 use clap::Parser;
 use cli::{Cli, Command};
 use config::Config;
+use runtime::secret::keep_from_core_dumps;
 use runtime::settings::{ConfigError, EXIT_CONFIG};
 use sensor::probe;
 
@@ -30,8 +31,17 @@ fn main() -> ExitCode {
     if let Err(error) = runtime::log::start() {
         eprintln!("no log: {error}");
     }
+    keep_from_core_dumps();
     let outcome = match &command {
-        Command::Run(settings) => Config::load(settings, true).map(run),
+        Command::Run(settings) => {
+            if settings.relay.as_ref().is_some_and(|url| url.contains("password=")) {
+                tracing::warn!(
+                    "the password stands in the command line, where every user of this machine \
+                     can read it; better set STILLWATCH_PASSWORD, or --password-file"
+                );
+            }
+            Config::load(settings, true).map(run)
+        }
         Command::Probe(report) => Config::load(&report.settings, false).map(|config| {
             let found = probe::cameras(&config.camera);
             if report.json {

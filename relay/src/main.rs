@@ -31,6 +31,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{Cli, Command};
 use config::Config;
+use runtime::secret::keep_from_core_dumps;
 use runtime::settings::{ConfigError, EXIT_CONFIG};
 
 fn main() -> ExitCode {
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     if let Err(error) = runtime::log::start() {
         eprintln!("no log: {error}");
     }
+    keep_from_core_dumps();
     let config = Config::load(&settings);
     if let Some(Command::CheckConfig { json }) = command {
         return check(&config, json);

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use frame::CameraId;
+use frame::report::Report;
 use ladder::Mono;
 use prometheus::core::Collector;
 use prometheus::{
@@ -70,6 +71,7 @@ pub(crate) struct Metrics {
     pub scale_refused: IntCounterVec,
     pub scale_seconds: Histogram,
     pub store_seconds: Histogram,
+    agent: GaugeVec,
     history_frames: IntGaugeVec,
     history_bytes: IntGaugeVec,
     pub history_dropped: IntCounter,
@@ -207,6 +209,11 @@ impl Metrics {
             scale_refused: by.counters("scale_refused", "Sizes that were refused", &["reason"])?,
             scale_seconds: by.histogram("scale_seconds", "Time to make a scaled picture")?,
             store_seconds: by.histogram("store_write_seconds", "Time to write to the database")?,
+            agent: by.ages(
+                "agent",
+                "What an agent said last of its machine; see docs/protocol.md",
+                &[camera, "value"],
+            )?,
             history_frames: by.gauges("history_frames", "Frames in the history", &[camera])?,
             history_bytes: by.gauges("history_bytes", "Their bytes", &[camera])?,
             history_dropped: by.counter(
@@ -292,6 +299,16 @@ impl Metrics {
                 let labels = &[id, state.word()];
                 self.state.with_label_values(labels).set(i64::from(state == is));
             }
+            if let Some((report, at)) = camera.report() {
+                let age = now.since(at).as_secs_f64();
+                for (name, value) in
+                    said(&report).into_iter().chain([("report_age_seconds", Some(age))])
+                {
+                    if let Some(value) = value {
+                        self.agent.with_label_values(&[id, name]).set(value);
+                    }
+                }
+            }
             if let Some(held) = camera.newest() {
                 self.frame_age.with_label_values(&[id]).set(held.age(now).as_secs_f64());
             }
@@ -304,6 +321,22 @@ impl Metrics {
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         text
     }
+}
+
+/// The numbers of a report. What is missing keeps the value it had: the report's age says how old.
+fn said(report: &Report) -> [(&'static str, Option<f64>); 8] {
+    let yes = |is: Option<bool>| is.map(|is| f64::from(u8::from(is)));
+    let count = |of: Option<u64>| of.map(|of| f64::from(u32::try_from(of).unwrap_or(u32::MAX)));
+    [
+        ("temperature_celsius", report.temperature_c.map(f64::from)),
+        ("wifi_dbm", report.wifi_dbm.map(f64::from)),
+        ("wifi_mbps", report.wifi_mbps.map(f64::from)),
+        ("undervoltage", yes(report.undervoltage)),
+        ("throttled", yes(report.throttled)),
+        ("uplink_bytes_per_second", count(report.uplink_rate)),
+        ("upload_failures", count(report.upload_failures)),
+        ("waiting_frames", count(report.waiting)),
+    ]
 }
 
 /// Makes metrics that are registered.

@@ -22,7 +22,7 @@ use super::transport::{Transport, Way};
 use super::websocket::{Heard, NotOpened, Socket};
 use crate::config::UploadConfig;
 use crate::health::Health;
-use crate::machine;
+use crate::machine::Machine;
 use crate::offline::{Offline, Pace};
 
 /// A relay without WebSockets will not have one in a moment: no hurry.
@@ -63,6 +63,7 @@ pub(super) struct Link {
     offline: Arc<Offline>,
     pace: Pace,
     health: Arc<Health>,
+    machine: Arc<Machine>,
 }
 
 impl Link {
@@ -71,6 +72,7 @@ impl Link {
         config: &UploadConfig,
         offline: Arc<Offline>,
         health: Arc<Health>,
+        machine: Arc<Machine>,
     ) -> Link {
         Link {
             relays,
@@ -88,6 +90,7 @@ impl Link {
             offline,
             pace: Pace::default(),
             health,
+            machine,
         }
     }
 
@@ -96,7 +99,7 @@ impl Link {
     pub(super) async fn send(&mut self, original: &Frame) -> Result<(), Failure> {
         let thin = self.thinned(original).await;
         let frame = thin.as_ref().unwrap_or(original);
-        let report = if self.report_is_due() { machine::report().await } else { None };
+        let report = self.report();
         if self.transport.way(clock::mono()) == Way::Socket {
             match self.send_by_socket(original, frame, report.as_ref()).await {
                 Ok(()) => return Ok(()),
@@ -301,8 +304,23 @@ impl Link {
         }
     }
 
-    fn report_is_due(&self) -> bool {
-        self.reported.is_none_or(|last| clock::mono().since(last) >= REPORT_EVERY)
+    /// What the relay is to be told now beside frames.
+    fn report(&self) -> Option<Report> {
+        let due = |last| clock::mono().since(last) >= REPORT_EVERY;
+        let machine = self.machine.latest().filter(|_| self.reported.is_none_or(due))?;
+        let trouble = self.health.camera.trouble();
+        let step = self.adapt.as_ref().map(|adapt| adapt.step(u16::MAX));
+        let thin = step.filter(|step| step.quality.is_some());
+        let rate = self.adapt.as_ref().and_then(Adapt::rate);
+        Some(Report {
+            camera: Some(trouble.map(|(cause, _)| cause).unwrap_or_default()),
+            upload_failures: Some(self.health.upload.failures()),
+            uplink_rate: rate.map(whole),
+            quality: thin.and_then(|step| step.quality),
+            divisor: thin.map(|step| step.divisor),
+            waiting: Some(self.offline.waiting().0 as u64),
+            ..machine
+        })
     }
 
     fn told(&mut self, report: Option<&Report>) {
@@ -467,6 +485,11 @@ impl Link {
         }
         self.said = Some((way, self.at));
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+fn whole(rate: f64) -> u64 {
+    rate as u64
 }
 
 /// `None`: for ever.

@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::UploadConfig;
 use crate::health::Health;
+use crate::machine::Machine;
 use crate::offline::Offline;
 pub(crate) use adapt::AdaptConfig;
 pub(crate) use http::{Http, HttpError, authorities};
@@ -65,12 +66,14 @@ pub(crate) struct Uploader {
     pub frames: Reader<Frame>,
     pub offline: Arc<Offline>,
     pub health: Arc<Health>,
+    pub machine: Arc<Machine>,
 }
 
 /// Uploads until `stop`, or until no more frames can come.
 pub(crate) async fn run(uploader: Uploader, stop: CancellationToken) {
-    let Uploader { relays, config, mut frames, offline, health } = uploader;
-    let link = Mutex::new(Link::new(relays, &config, offline, Arc::clone(&health)));
+    let Uploader { relays, config, mut frames, offline, health, machine } = uploader;
+    let link = Link::new(relays, &config, offline, Arc::clone(&health), machine);
+    let link = Mutex::new(link);
     let mut network = Network::listen();
     let uploads = async {
         loop {

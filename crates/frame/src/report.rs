@@ -27,6 +27,33 @@ pub struct Report {
     /// Whether the supply's voltage is too low now, or was since boot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undervoltage: Option<bool>,
+    /// Whether the processor is, or was since boot, slowed down by heat or by low voltage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttled: Option<bool>,
+    /// What the WiFi sends with at the moment, in Mbit/s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wifi_mbps: Option<f32>,
+    /// How long the machine has been running, in s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uptime_s: Option<u64>,
+    /// What is wrong with the camera; empty if nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub camera: Option<String>,
+    /// Uploads that failed since the agent started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upload_failures: Option<u64>,
+    /// What the link carries, in bytes a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink_rate: Option<u64>,
+    /// The JPEG quality that pictures are made smaller with for it; missing if they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<u8>,
+    /// And what their width is divided by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub divisor: Option<u8>,
+    /// Frames of the time without network that wait to be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<u64>,
     /// Why the machine was restarted last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_reboot: Option<String>,
@@ -46,6 +73,8 @@ impl Report {
         Some(Report {
             version: report.version.map(clean),
             last_reboot: report.last_reboot.map(clean),
+            camera: report.camera.map(clean),
+            wifi_mbps: report.wifi_mbps.filter(|rate| rate.is_finite()),
             // Neither JSON nor a thermometer has them, but 1e999 reads as one.
             temperature_c: report.temperature_c.filter(|t| t.is_finite()),
             ..report
@@ -70,7 +99,10 @@ mod tests {
             temperature_c: Some(51.5),
             wifi_dbm: Some(-67),
             undervoltage: Some(false),
-            last_reboot: None,
+            throttled: Some(true),
+            uptime_s: Some(86_400),
+            waiting: Some(7),
+            ..Report::default()
         };
         assert_eq!(Report::parse(&report.to_json()), Some(report));
     }

@@ -27,6 +27,14 @@ pub enum SecretError {
     Unusable(PathBuf),
 }
 
+/// Keeps this process' memory, and the secrets in it, out of core dumps and away from other processes
+/// of the same user (prctl(2), PR_SET_DUMPABLE). Every program that reads secrets calls it first.
+pub fn keep_from_core_dumps() {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        tracing::debug!("core dumps of this process may hold secrets: {error}");
+    }
+}
+
 impl Secret {
     /// A secret from a variable or a URL; `None` if it is empty.
     pub fn new(text: &str) -> Option<Secret> {

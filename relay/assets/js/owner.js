@@ -57,6 +57,15 @@ function sparkline(ages) {
   return element("span", { class: "sparkline" }, svg, ` ${words}`);
 }
 
+/** What the link carries, and what is made of pictures for it. */
+function uplinkText({ uplink_rate: rate, quality, divisor }) {
+  if (rate === undefined) return "";
+  const parts = [`${bytesText(rate)}/s`];
+  if (quality !== undefined) parts.push(fill(texts.at_quality, { quality }));
+  if (divisor > 1) parts.push(fill(texts.part_of_width, { divisor }));
+  return parts.join(", ");
+}
+
 function rows(camera, { history_ms: history, report, report_age_ms: reported }) {
   const size = camera.width && `${camera.width} × ${camera.height}`;
   const { accepted, older, refused } = camera.uploads;
@@ -73,7 +82,13 @@ function rows(camera, { history_ms: history, report, report_age_ms: reported }) 
     [texts.agent, told.version],
     [texts.temperature, told.temperature_c !== undefined && unitText(told.temperature_c, "celsius")],
     [texts.wifi, told.wifi_dbm !== undefined && `${count.format(told.wifi_dbm)} dBm`],
+    [texts.wifi_rate, told.wifi_mbps !== undefined && `${count.format(told.wifi_mbps)} Mbit/s`],
+    [texts.uplink, uplinkText(told)],
+    [texts.waiting, told.waiting ? count.format(told.waiting) : ""],
+    [texts.camera, told.camera],
     [texts.undervoltage, yes[told.undervoltage]],
+    [texts.throttled, yes[told.throttled]],
+    [texts.machine_up, told.uptime_s !== undefined && ageText(told.uptime_s * 1000)],
     [texts.last_reboot, told.last_reboot],
     [texts.reported, reported !== null && fill(texts.ago, { age: ageText(reported) })],
   ];
