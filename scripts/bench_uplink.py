@@ -1,10 +1,11 @@
-"""The agent beside the tutorial's loop over bad links: `scripts/bench uplink`. The same pictures, the
-same links at the same time, each with a relay of its own."""
+"""The agent beside the tutorial's loop and a pull from ustreamer, over bad links: `scripts/bench uplink`.
+The same camera's pictures, the same links at the same time, each with a network of its own."""
 
 import http.client
 import os
 import pathlib
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -20,28 +21,25 @@ FPS = 5
 PASSWORD = "bench"
 # Looks at the relay so often, in seconds: what ages can be wrong by.
 LOOK = 0.01
-
-
-def start(command, environment=None, **options):
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        **options
-    )
+# What whoever pulls waits for something to come, and between two attempts, in seconds.
+PULL_TIMEOUT = 10
+PULL_AGAIN = 1
+STAMP = re.compile(rb"SWSTAMP:(\d{20})")
 
 
 class Relay:
-    """A relay, and all that is seen of its newest frame."""
+    """A relay, and all that is seen of its newest frame: when it came, how old it was, its bytes."""
 
     def __init__(self, binaries, folder):
         environment = dict(os.environ, PASSWORD=PASSWORD)
-        command = [str(binaries / "stillwatch-relay"), "--listen", "127.0.0.1:0", "--data-dir"]
+        command = [str(binaries / "stillwatch-relay"), "--listen", "0.0.0.0:0", "--data-dir"]
         self.process = subprocess.Popen(
             command + [str(folder)], env=environment, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, text=True
         )
         for line in self.process.stderr:
-            if found := re.search(r"listening on (\S+)", line):
-                self.address = found.group(1)
+            if found := re.search(r"listening on \S+:(\d+)", line):
+                self.port = found.group(1)
                 break
         threading.Thread(target=self.process.stderr.read, daemon=True).start()
         self.frames, self.over = [], False
@@ -50,7 +48,7 @@ class Relay:
 
     def watch(self):
         """Notes when each new frame is there, and how old it is then."""
-        connection, known = http.client.HTTPConnection(self.address), None
+        connection, known = http.client.HTTPConnection(f"127.0.0.1:{self.port}"), None
         while not self.over:
             headers = {"If-None-Match": known} if known else {}
             connection.request("GET", "/live.jpeg", headers=headers)
@@ -60,12 +58,19 @@ class Relay:
                 known = answer.getheader("etag")
                 captured = answer.getheader("frame-captured-at")
                 # The tutorial's pictures have their time inside; the agent's may be made anew.
-                if body[6:14] == b"SWSTAMP:" and answer.getheader("frame-time-source") == "arrived":
-                    age = now - int(body[14:34]) / 1e9
+                stamp = STAMP.search(body)
+                if stamp and answer.getheader("frame-time-source") == "arrived":
+                    age = now - int(stamp.group(1)) / 1e9
                 else:
                     age = wall - datetime.fromisoformat(captured.replace("Z", "+00:00")).timestamp()
                 self.frames.append((now, age, len(body)))
             time.sleep(LOOK)
+
+    def useful(self):
+        """Bytes of frames that arrived, those of the past included."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics") as answer:
+            found = re.search(r"^stillwatch_received_bytes_total\S* (\S+)", answer.read().decode(), re.M)
+        return float(found.group(1)) if found else 0
 
     def stop(self):
         self.over = True
@@ -74,46 +79,107 @@ class Relay:
         self.process.wait()
 
 
-def tutorials_loop(url, ring, stop):
+class Link:
+    """A network of its own, and what happens to it when."""
+
+    def __init__(self, root, binaries, file, port):
+        command = [str(binaries / "badlink"), str(file), port]
+        command += [str(root / "systemd" / "60-stillwatch-agent.conf")]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.address, self.namespace, self.inside = self.process.stdout.readline().split()
+        self.phases, self.sent = [], None
+        self.reader = threading.Thread(target=self.read)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stdout:
+            if line.startswith("sent "):
+                self.sent = int(line.split()[1])
+            else:
+                self.phases.append((line.strip(), time.monotonic()))
+        self.end = time.monotonic()
+
+    def run(self, command, environment=None):
+        within = [] if self.namespace == "-" else ["ip", "netns", "exec", self.namespace]
+        # Its own group: `ip` is replaced by what it runs, but a shell would not be.
+        return subprocess.Popen(
+            within + command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+
+def tutorials_loop(url, folder):
     """As in the tutorial: one request after the other, without a time-out and each on a connection
     of its own as `requests.post` does it, and 5 s of sleep after an error."""
+    ring = [path.read_bytes() for path in sorted(pathlib.Path(folder).glob("*.jpg"))]
     number = 0
-    while not stop.is_set():
+    while True:
         began = time.monotonic()
         try:
             data = bench_relay.stamped(ring[number % len(ring)])
             urllib.request.urlopen(url, data=data).read()
         except (OSError, http.client.HTTPException):
-            stop.wait(5)
+            time.sleep(5)
         number += 1
         # Its camera takes its time, too.
-        stop.wait(max(0, 1 / FPS - (time.monotonic() - began)))
+        time.sleep(max(0, 1 / FPS - (time.monotonic() - began)))
 
 
-def row(name, relay, phases, end):
-    first = phases[0][1]
-    # What came after the connection was made and the link was learnt.
-    frames = [frame for frame in relay.frames if first + 5 <= frame[0] <= end]
-    ages = sorted(age for _, age, _ in frames)
+class Pull:
+    """Whoever pulls from the camera: reads the stream, and begins anew when it ends or brings nothing."""
+
+    def __init__(self, address):
+        self.address, self.frames, self.over = address, [], False
+        self.reader = threading.Thread(target=self.read)
+        self.reader.start()
+
+    def read(self):
+        while not self.over:
+            try:
+                with socket.create_connection((self.address, 8080), PULL_TIMEOUT) as stream:
+                    stream.sendall(b"GET /stream HTTP/1.0\r\n\r\n")
+                    self.take(stream)
+            except OSError:
+                pass
+            time.sleep(PULL_AGAIN)
+
+    def take(self, stream):
+        data = b""
+        while not self.over and (piece := stream.recv(65536)):
+            data += piece
+            while (end := data.find(b"\xff\xd9")) >= 0:
+                picture, data = data[:end], data[end + 2:]
+                if stamp := STAMP.search(picture):
+                    now = time.monotonic()
+                    self.frames.append((now, now - int(stamp.group(1)) / 1e9, len(picture)))
+
+    def stop(self):
+        self.over = True
+        self.reader.join()
+
+
+def row(name, frames, link, useful):
+    first, end = link.phases[0][1], link.end
     recovered = []
-    for (kind, _), (after, at) in zip(phases, phases[1:]):
-        if kind == "fault" and after == "fine":
-            back = [when for when, age, _ in relay.frames if when >= at and age < when - at + 1]
-            recovered.append(back[0] - at if back else float("inf"))
+    for (kind, began), (after, at) in zip(link.phases, link.phases[1:] + [("end", end)]):
+        # From the fault's end, or from a moment's event, to a picture that was taken since.
+        since = at if kind == "fault" and after != "end" else began if kind == "event" else None
+        if since is not None:
+            back = [when for when, age, _ in frames if when >= since and when - age >= since]
+            recovered.append(back[0] - since if back else float("inf"))
+    # What came after the connection was made and the link was learnt.
+    counted = [frame for frame in frames if first + 5 <= frame[0] <= end]
+    ages = sorted(age for _, age, _ in counted)
     at = lambda share: ages[min(len(ages) - 1, int(len(ages) * share))] if ages else float("nan")
-    sizes = [size for _, _, size in frames[-20:]]
-    healed = f"{max(recovered):.1f}" if recovered else "–"
+    sizes = [size for _, _, size in counted[-20:]]
+    healed = f"{max(recovered):.1f}".replace("inf", "never") if recovered else "–"
+    wasted = "–" if not link.sent or useful is None else f"{(link.sent - useful) / 1e6:.2f}"
     return (
-        f"| {name} | {len(frames) / (end - first - 5):.2f} | {at(0.5):.2f} | {at(0.95):.2f} "
-        f"| {at(1):.2f} | {healed} | {statistics.median(sizes) / 1000 if sizes else 0:.0f} |"
+        f"| {name} | {len(counted) / (end - first - 5):.2f} | {at(0.5):.2f} | {at(0.95):.2f} "
+        f"| {at(1):.2f} | {healed} | {statistics.median(sizes) / 1000 if sizes else 0:.0f} | {wasted} |"
     )
 
 
-def scenario(file, binaries, folder, ring):
-    relays = [Relay(binaries, folder / f"{file.stem}-{n}") for n in range(2)]
-    links = [start([str(binaries / "badlink"), str(file), relay.address]) for relay in relays]
-    phases, stop = [], threading.Event()
-    ours, theirs = [link.stdout.readline().strip() for link in links]
+def agents(binaries, folder, link):
     environment = dict(
         os.environ,
         STILLWATCH_PASSWORD=PASSWORD,
@@ -121,45 +187,77 @@ def scenario(file, binaries, folder, ring):
         STILLWATCH_AGENT_STATUS_FILE=str(folder / "status.json"),
         STILLWATCH_CAMERA_DIRECTORY_MODE="cycle",
     )
-    command = [str(binaries / "stillwatch-agent"), "run", "--relay", f"http://{ours}/"]
+    command = [str(binaries / "stillwatch-agent"), "run", "--relay", f"http://{link.address}/"]
     command += ["--source", "directory", "--path", str(folder / "pictures"), "--fps", str(FPS)]
-    agent = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    return link.run(command, environment)
+
+
+def ustreamers(binaries, folder, link):
+    environment = dict(
+        os.environ,
+        LD_PRELOAD=str(binaries / "libfakecam.so"),
+        FAKECAM_DEVICE="/dev/video-bench",
+        FAKECAM_FORMATS="MJPG",
+        FAKECAM_FRAMES=str(folder / "pictures"),
     )
-    url = f"http://{theirs}/?password={PASSWORD}"
-    loop = threading.Thread(target=tutorials_loop, args=(url, ring, stop), daemon=True)
-    loop.start()
-    for line in links[0].stdout:
-        phases.append((line.strip(), time.monotonic()))
-    end = time.monotonic()
-    links[1].wait()
-    stop.set()
-    agent.terminate()
-    agent.wait()
+    command = ["ustreamer", "--device", "/dev/video-bench", "--format", "MJPEG", "--encoder", "HW"]
+    command += ["--resolution", "1280x720", "--desired-fps", str(FPS), "--workers", "1"]
+    return link.run(command + ["--host", "0.0.0.0", "--port", "8080"], environment)
+
+
+def scenario(root, file, binaries, folder):
+    relays = [Relay(binaries, folder / f"{file.stem}-{n}") for n in range(2)]
+    ours, theirs = [Link(root, binaries, file, relay.port) for relay in relays]
+    url = f"http://{theirs.address}/?password={PASSWORD}"
+    loop = [sys.executable, __file__, url, str(folder / "pictures")]
+    programs = [agents(binaries, folder, ours), theirs.run(loop)]
+    pulled = pull = None
+    # A login page answers in the relay's place, and nobody pulls from there.
+    if ours.namespace != "-":
+        pulled = Link(root, binaries, file, "0")
+        programs.append(ustreamers(binaries, folder, pulled))
+        pull = Pull(pulled.inside)
+    for link in filter(None, [ours, theirs, pulled]):
+        link.reader.join()
+    useful = [relay.useful() for relay in relays]
+    for program in programs:
+        program.terminate()
+        program.wait()
     for relay in relays:
         relay.stop()
-    return [row("stillwatch", relays[0], phases, end), row("tutorial", relays[1], phases, end)]
+    rows = [
+        row("stillwatch", relays[0].frames, ours, useful[0]),
+        row("tutorial", relays[1].frames, theirs, useful[1]),
+    ]
+    if pull:
+        pull.stop()
+        taken = sum(size for _, _, size in pull.frames)
+        rows.append(row("pull from ustreamer", pull.frames, pulled, taken))
+    return rows
 
 
 def uplink(root, target, only):
     lines = [
         f"Pictures of {bench_relay.PICTURE_BYTES} bytes, 1280x720, {FPS} a second, from 5 s on.",
         "",
-        "| link | sender | frames/s | age p50, s | p95 | max | live again after, s | KB a frame, last |",
-        "|---|---|---|---|---|---|---|---|",
+        "| link | sender | frames/s | age p50, s | p95 | max | live again after, s | KB a frame, last | MB beside frames |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     files = sorted((root / "crates" / "testbed" / "scenarios").glob("*.toml"))
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         (folder / "pictures").mkdir()
         bench_relay.pictures(folder / "pictures")
-        ring = [path.read_bytes() for path in sorted((folder / "pictures").glob("*.jpg"))]
         for file in files:
             if only and file.stem not in only.split(","):
                 continue
             about = re.search(r'about = "(.*)"', file.read_text()).group(1)
             print(f"{file.stem}: {about}", file=sys.stderr)
-            for row_ in scenario(file, target, folder, ring):
+            for row_ in scenario(root, file, target, folder):
                 lines.append(f"| {about} {row_}")
                 print(lines[-1], flush=True)
     return lines
+
+
+if __name__ == "__main__":
+    tutorials_loop(*sys.argv[1:])

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use stories::nginx::Authority;
 use stories::{Relay, agent, seq_of};
-use testbed::eventually::{becomes_true, eventually};
+use testbed::eventually::{becomes_true, eventually, pause};
 use testbed::link::Link;
 use testbed::program::{Program, SOON, command};
-use testbed::relay::{Behaviour, FakeRelay, OK, Upload};
+use testbed::relay::{Answers, Behaviour, FakeRelay, OK, Upload};
 
 const PATTERN: [&str; 6] = ["--source", "pattern", "--size", "320x240", "--fps", "20"];
 
@@ -341,6 +341,65 @@ fn over_tls_only_to_who_it_should_be() {
     let agent = agent(&url, &PATTERN, &trusting(&ours));
     agent.line("uploading over a WebSocket");
     relay.frame_after(seq_of(&relay.frame("/live.jpeg")));
+}
+
+#[test]
+fn a_relay_that_answers_nothing_or_nonsense_over_a_websocket_gets_posts() {
+    std::thread::scope(|scope| {
+        for answers in [Answers::Nothing, Answers::Wrong] {
+            scope.spawn(move || {
+                let relay = FakeRelay::start(Behaviour::Socket(answers));
+                let timeout = variables(&[("STILLWATCH_UPLOAD_TIMEOUT", "1s")]);
+                let agent = agent(&relay.url(), &PATTERN, &timeout);
+                agent.line("the relay did not answer within 1s");
+                agent.line("(it opens and says nothing): uploading by POST");
+                let posts =
+                    || relay.uploads().iter().filter(|u| u.first.starts_with("POST")).count();
+                becomes_true("posts", SOON, || posts() > 3);
+                // It does not open one after the other: three, and then it goes another way.
+                assert!(relay.connections() <= 6, "{}", relay.connections());
+            });
+        }
+    });
+}
+
+#[test]
+fn a_relay_that_closes_after_each_frame_gets_one_frame_after_the_other() {
+    let relay = FakeRelay::start(Behaviour::Socket(Answers::ThenClose));
+    let agent = agent(&relay.url(), &PATTERN, &[]);
+    becomes_true("ten connections", SOON, || relay.connections() >= 10);
+    agent.line("the relay cut the connection");
+    // Each time it is news for nobody: one line in 10 s.
+    let lines = agent.lines();
+    let said = lines.iter().filter(|line| line.contains("cut the connection")).count();
+    assert!(said <= 10, "{lines:?}");
+}
+
+#[test]
+fn nobody_watches_and_it_slows_down_until_somebody_does() {
+    let relay = Relay::start();
+    let idle = variables(&[("STILLWATCH_UPLOAD_IDLE_INTERVAL", "3s")]);
+    let card = ["--source", "pattern", "--size", "320x240", "--fps", "10"];
+    let _agent = agent(&relay.url(), &card, &idle);
+    let accepted = || {
+        let answer = testbed::http::get(relay.address, "/status.json").unwrap();
+        let status: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        status["cameras"][0]["uploads"]["accepted"].as_u64().unwrap_or(0)
+    };
+    becomes_true("frames", SOON, || accepted() > 10);
+    // Half a minute without anybody, and then no more than one frame in 3 s.
+    becomes_true("it slows down", SOON, || {
+        let before = accepted();
+        pause(Duration::from_millis(2_500));
+        accepted() - before <= 2
+    });
+    // Somebody looks: nobody has to wait for the next 3 s.
+    let first = seq_of(&relay.frame("/live.jpeg"));
+    let next = relay.frame_after(first + 10);
+    let age: u64 = next.header("frame-age-ms").unwrap().parse().unwrap();
+    println!("{age} ms old after {} frames", seq_of(&next) - first);
+    let before = accepted();
+    becomes_true("all frames again", SOON, || accepted() >= before + 10);
 }
 
 #[test]

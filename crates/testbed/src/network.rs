@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -70,6 +70,7 @@ pub struct Network {
     state: Arc<Mutex<State>>,
     over: Arc<AtomicBool>,
     moved: AtomicBool,
+    sent: Arc<AtomicU64>,
 }
 
 impl Network {
@@ -90,6 +91,7 @@ impl Network {
             state: Arc::default(),
             over: Arc::default(),
             moved: AtomicBool::default(),
+            sent: Arc::default(),
         };
         let Network { name, .. } = &network;
         let (near, far) = (format!("sw{number}n"), format!("sw{number}f"));
@@ -198,6 +200,11 @@ impl Network {
         let _ = command.args(arguments).output();
     }
 
+    /// Bytes of packets that were sent from inside, whatever became of them.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
     /// Its name, for `ip netns exec`.
     pub fn name(&self) -> &str {
         &self.name
@@ -257,6 +264,7 @@ impl Network {
         let (mut from, mut to) = both.expect("a file can be cloned");
         let (packets, due) = mpsc::sync_channel::<(Instant, Vec<u8>)>(MAX_PACKETS);
         let (state, over) = (Arc::clone(&self.state), Arc::clone(&self.over));
+        let sent = Arc::clone(&self.sent);
         // The same losses each time.
         let mut line = Line::new(u64::from(outwards) + 1);
         thread::spawn(move || {
@@ -268,6 +276,9 @@ impl Network {
                 }
                 let Ok(length) = from.read(&mut packet) else { continue };
                 let bytes = packet.get(..length).unwrap_or_default();
+                if outwards {
+                    sent.fetch_add(length as u64, Ordering::Relaxed);
+                }
                 let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
                 let forgotten = state.passes(bytes, outwards);
                 if let Some(when) = line.due(&state.rules, bytes, now()).filter(|_| !forgotten) {

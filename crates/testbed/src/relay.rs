@@ -6,6 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tungstenite::WebSocket;
+use tungstenite::handshake::derive_accept_key;
+use tungstenite::protocol::Role;
+
 use crate::http::Message;
 
 /// What it does with each upload.
@@ -19,6 +23,19 @@ pub enum Behaviour {
     Never,
     /// Closes the connection without an answer.
     HangUp,
+    /// Takes frames over a WebSocket, and answers like this; POSTs are acknowledged.
+    Socket(Answers),
+}
+
+/// How frames over a WebSocket are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// Not at all.
+    Nothing,
+    /// With numbers that nobody sent.
+    Wrong,
+    /// Rightly, and then the connection is closed.
+    ThenClose,
 }
 
 /// An upload as it arrived.
@@ -105,6 +122,11 @@ impl Shared {
     fn serve(&self, mut stream: TcpStream) {
         while let Ok(Some(upload)) = Message::read(&mut stream, true) {
             let behaviour = self.behaviour.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let (Behaviour::Socket(answers), true) =
+                (&behaviour, upload.first.starts_with("GET "))
+            {
+                return talk(stream, &upload, *answers);
+            }
             // It knows no WebSockets, as the tutorial's server.
             if upload.first.starts_with("GET ") && matches!(behaviour, Behaviour::Answer(..)) {
                 if stream.write_all(NO_WEBSOCKET).is_err() {
@@ -126,10 +148,41 @@ impl Shared {
                     return;
                 }
                 Behaviour::HangUp => return,
+                Behaviour::Socket(_) => "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned(),
             };
             if stream.write_all(answer.as_bytes()).is_err() {
                 return;
             }
+        }
+    }
+}
+
+/// Until the agent goes, or it is closed.
+fn talk(mut stream: TcpStream, handshake: &Upload, answers: Answers) {
+    let key = handshake.header("sec-websocket-key").unwrap_or_default();
+    let accept = derive_accept_key(key.as_bytes());
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: stillwatch.v1\r\n\r\n"
+    );
+    if stream.write_all(answer.as_bytes()).is_err() {
+        return;
+    }
+    let mut socket = WebSocket::from_raw_socket(stream, Role::Server, None);
+    // A ping is answered by reading on.
+    while let Ok(message) = socket.read() {
+        let tungstenite::Message::Binary(message) = message else { continue };
+        let seq = frame::wire::Head::decode(message).map_or(0, |(head, _)| head.seq);
+        let said = match answers {
+            Answers::Nothing => continue,
+            Answers::Wrong => seq + 1_000_000,
+            Answers::ThenClose => seq,
+        };
+        let sent = socket.send(tungstenite::Message::text(format!("{{\"ack\":{said}}}")));
+        if sent.is_err() || answers == Answers::ThenClose {
+            // Whoever is there has been told.
+            let _ = socket.close(None);
+            return;
         }
     }
 }

@@ -160,7 +160,7 @@ impl Session {
         let mut attached: Option<Attached> = attach();
         let mut messages = Rate::default();
         let mut signs = Signs::begin(clock::mono(), self.wire.received());
-        let mut told = None;
+        let (mut told, mut begun) = (None, false);
         let timeout = self.ingest.bounds.peer_timeout;
         let mut look = tokio::time::interval(LOOK.min(timeout / PINGS));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -168,7 +168,10 @@ impl Session {
             self.ingest.bounds.max_upload_rate.saturating_mul(2).saturating_add(MORE_MESSAGES);
         loop {
             let camera = attached.as_ref().map(Attached::camera);
-            self.tell_viewers(socket, camera, &mut told).await?;
+            // Before its first frame an agent may be busy with other things.
+            if begun {
+                self.tell_viewers(socket, camera, &mut told).await?;
+            }
             let message = tokio::select! {
                 message = socket.next() => message,
                 () = begins(camera), if told == Some(0) => continue,
@@ -199,6 +202,7 @@ impl Session {
                 let answer = self.take(Bytes::from(message.into_payload()));
                 send(socket, Message::text(answer)).await?;
                 attached = attached.or_else(attach);
+                begun = true;
             }
         }
     }

@@ -13,7 +13,7 @@ use tungstenite::handshake::client::Request;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Error, Message, WebSocket};
 
-use crate::relay::{PASSWORD, PHOTO, Relay, jpeg, photo};
+use crate::relay::{PASSWORD, PHOTO, ROOT, Relay, jpeg, photo};
 
 pub(crate) type Socket = WebSocket<TcpStream>;
 
@@ -323,4 +323,26 @@ fn a_peer_that_is_only_half_there_is_given_up() {
     relay.upload(&jpeg(1));
     ready(&mut alive, seq);
     assert_eq!(frame(&mut alive).1, jpeg(1));
+}
+
+#[test]
+fn an_agent_that_asks_is_told_how_many_watch() {
+    let relay = Relay::start();
+    let token = format!("Bearer {PASSWORD}");
+    let headers = [OURS, ("authorization", token.as_str()), ("frame-viewers", "wanted")];
+    let mut agent = try_open(&relay, "/upload.ws", &headers).unwrap();
+    let head = Head { captured_us: runtime::clock::wall_us(), seq: 1, flags: Flags::default() };
+    agent.send(Message::Binary(head.message(PHOTO))).unwrap();
+    assert_eq!(text(&mut agent), json!({ "ack": 1 }));
+    assert_eq!(text(&mut agent), json!({ "viewers": 0 }));
+    let viewer = watch(&relay, "/live.ws");
+    assert_eq!(text(&mut agent), json!({ "viewers": 1 }));
+    relay.get("/live.jpeg");
+    assert_eq!(text(&mut agent), json!({ "viewers": 2 }));
+    drop(viewer);
+    assert_eq!(text(&mut agent), json!({ "viewers": 1 }));
+    // By POST it stands in the answer, for whoever asks.
+    let told = relay.post(ROOT, &[("Frame-Viewers", "wanted")], &jpeg(2));
+    assert_eq!(told.header("frame-viewers"), Some("1"));
+    assert_eq!(relay.post(ROOT, &[], &jpeg(3)).header("frame-viewers"), None);
 }
