@@ -219,9 +219,11 @@ class Camera {
   /** Keeps one way open, for as long as the page is seen. */
   async #bring(signal) {
     while (!signal.aborted) {
+      // What failed while the relay was away says nothing about the way, even if it is back by now.
+      const lost = this.#unreachable;
       const alive = await this.#use(this.#ladder.way, signal);
       if (signal.aborted) return;
-      const reachable = await this.#ask(signal);
+      const reachable = (await this.#ask(signal)) && !lost;
       const now = performance.now();
       const wait = this.#ladder.ended({ now, alive, reachable, random: Math.random() });
       await pause(wait, signal);
