@@ -66,11 +66,15 @@ class Relay:
                 self.frames.append((now, age, len(body)))
             time.sleep(LOOK)
 
-    def useful(self):
-        """Bytes of frames that arrived, those of the past included."""
+    def received(self):
+        """Frames that arrived, and their bytes."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics") as answer:
-            found = re.search(r"^stillwatch_received_bytes_total\S* (\S+)", answer.read().decode(), re.M)
-        return float(found.group(1)) if found else 0
+            text = answer.read().decode()
+        found = [
+            re.search(rf"^stillwatch_{name}_total\S* (\S+)", text, re.M)
+            for name in ("frames_received", "received_bytes")
+        ]
+        return tuple(float(match.group(1)) if match else 0 for match in found)
 
     def stop(self):
         self.over = True
@@ -157,7 +161,7 @@ class Pull:
         self.reader.join()
 
 
-def row(name, frames, link, useful):
+def row(name, frames, link, received):
     first, end = link.phases[0][1], link.end
     recovered = []
     for (kind, began), (after, at) in zip(link.phases, link.phases[1:] + [("end", end)]):
@@ -172,9 +176,10 @@ def row(name, frames, link, useful):
     at = lambda share: ages[min(len(ages) - 1, int(len(ages) * share))] if ages else float("nan")
     sizes = [size for _, _, size in counted[-20:]]
     healed = f"{max(recovered):.1f}".replace("inf", "never") if recovered else "–"
-    wasted = "–" if not link.sent or useful is None else f"{(link.sent - useful) / 1e6:.2f}"
+    number, useful = received
+    wasted = f"{(link.sent - useful) / 1e6:.2f}" if link.sent else "–"
     return (
-        f"| {name} | {len(counted) / (end - first - 5):.2f} | {at(0.5):.2f} | {at(0.95):.2f} "
+        f"| {name} | {number / (end - first):.2f} | {at(0.5):.2f} | {at(0.95):.2f} "
         f"| {at(1):.2f} | {healed} | {statistics.median(sizes) / 1000 if sizes else 0:.0f} | {wasted} |"
     )
 
@@ -219,26 +224,26 @@ def scenario(root, file, binaries, folder):
         pull = Pull(pulled.inside)
     for link in filter(None, [ours, theirs, pulled]):
         link.reader.join()
-    useful = [relay.useful() for relay in relays]
+    received = [relay.received() for relay in relays]
     for program in programs:
         program.terminate()
         program.wait()
     for relay in relays:
         relay.stop()
     rows = [
-        row("stillwatch", relays[0].frames, ours, useful[0]),
-        row("tutorial", relays[1].frames, theirs, useful[1]),
+        row("stillwatch", relays[0].frames, ours, received[0]),
+        row("tutorial", relays[1].frames, theirs, received[1]),
     ]
     if pull:
         pull.stop()
-        taken = sum(size for _, _, size in pull.frames)
+        taken = len(pull.frames), sum(size for _, _, size in pull.frames)
         rows.append(row("pull from ustreamer", pull.frames, pulled, taken))
     return rows
 
 
 def uplink(root, target, only):
     lines = [
-        f"Pictures of {bench_relay.PICTURE_BYTES} bytes, 1280x720, {FPS} a second, from 5 s on.",
+        f"Pictures of {bench_relay.PICTURE_BYTES} bytes, 1280x720, {FPS} a second; ages from 5 s on.",
         "",
         "| link | sender | frames/s | age p50, s | p95 | max | live again after, s | KB a frame, last | MB beside frames |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -20,6 +20,7 @@ use crate::config::{Config, UploadConfig};
 use crate::health::Health;
 use crate::machine::Machine;
 use crate::offline::Offline;
+use crate::sensor::EncoderControl;
 use crate::sensor::thread::{Sensor, watch};
 use crate::supervise::{Supervisor, led};
 use crate::upload::Uploader;
@@ -44,11 +45,13 @@ pub(crate) async fn run(config: Config, upload: UploadConfig) -> Result<(), RunE
     let stop_requested = signal::stop_requested();
     let health = Arc::new(Health::new());
     let (writer, reader) = slot();
+    let control = Arc::new(EncoderControl::default());
     let sensor = Arc::new(Sensor {
         id: config.id.clone(),
         config: config.camera.clone(),
         trust: config.clock,
         frames: writer,
+        control: Arc::clone(&control),
         health: Arc::clone(&health),
         seq: AtomicU64::new(0),
     });
@@ -73,6 +76,7 @@ pub(crate) async fn run(config: Config, upload: UploadConfig) -> Result<(), RunE
         config: upload,
         frames: reader,
         offline,
+        control,
         health: Arc::clone(&health),
         machine: Arc::clone(&machine),
     };

@@ -55,6 +55,11 @@ impl Encoder {
         Ok(Encoder { compressor, buffer })
     }
 
+    /// For the pictures that follow.
+    pub(crate) fn set_quality(&mut self, quality: u8) -> Result<(), SourceError> {
+        Ok(self.compressor.set_quality(i32::from(quality))?)
+    }
+
     pub(crate) fn encode(&mut self, planes: &Planes) -> Result<Picture, SourceError> {
         let image = YuvPlanesImage {
             y_plane: planes.y.as_slice(),
@@ -97,6 +102,11 @@ impl YuyvEncoder {
         let luma = table(range, |y| (y - 16.0) * 255.0 / 219.0);
         let chroma = table(range, |c| (c - 128.0) * 255.0 / 224.0 + 128.0);
         Ok(YuyvEncoder { encoder, planes, stride, luma, chroma })
+    }
+
+    /// For the pictures that follow.
+    pub(crate) fn set_quality(&mut self, quality: u8) -> Result<(), SourceError> {
+        self.encoder.set_quality(quality)
     }
 
     /// Encodes one picture.

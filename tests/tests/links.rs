@@ -114,6 +114,18 @@ fn relay_counts(relay: &Relay, what: &str) -> u64 {
 }
 
 #[test]
+fn from_another_address_it_connects_anew_at_once() {
+    let (relay, network) = (Relay::everywhere(&[]), Network::start());
+    let agent = agent_in(&network, &url(&network, &relay), &CARD, &[]);
+    let seq = seq_of(&relay.frame("/live.jpeg"));
+    network.move_inside();
+    agent.line("this machine's address has changed");
+    relay.frame_after(seq + 10);
+    let overdue = agent.lines().iter().filter(|line| line.contains("did not answer")).count();
+    assert_eq!(overdue, 0, "{:?}", agent.lines());
+}
+
+#[test]
 fn where_ipv6_leads_nowhere_it_goes_by_ipv4() {
     let (relay, network) = (Relay::everywhere(&[]), Network::start());
     network.rules(Rules { without_ipv6: true, ..Rules::default() });

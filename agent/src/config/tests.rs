@@ -106,10 +106,7 @@ fn mistakes_are_named() {
 fn the_reference_is_in_step() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
     let page = fs::read_to_string(&path).unwrap();
-    let (start, end) = ("<!-- agent keys -->\n", "<!-- /agent keys -->");
-    let (before, rest) = page.split_once(start).unwrap();
-    let (_, after) = rest.split_once(end).unwrap();
-    let right = format!("{before}{start}{}{end}{after}", settings::reference(KEYS));
+    let right = settings::with_reference(&page, "agent", KEYS).unwrap();
     if std::env::var_os("BLESS").is_some() {
         return fs::write(&path, &right).unwrap();
     }

@@ -16,11 +16,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use frame::Picture;
 use runtime::clock;
 
-use super::{Capture, Source, SourceError, captured_at, stamp};
+use super::{Capture, MAX_FRAME_BYTES, Source, SourceError, captured_at, stamp};
 use crate::config::{CameraConfig, ClockTrust, DirectoryMode};
-
-/// Larger files are no frames; the same as the relay's default limit.
-const MAX_FILE_BYTES: u64 = 8 << 20;
 
 /// A file younger than this that is no complete JPEG is still being written.
 const WRITING: Duration = Duration::from_secs(10);
@@ -66,7 +63,7 @@ impl Directory {
             let Ok(path) = entry.map(|entry| entry.path()) else { continue };
             let Ok(meta) = fs::metadata(&path) else { continue };
             let Ok(modified) = meta.modified() else { continue };
-            if meta.is_file() && meta.len() <= MAX_FILE_BYTES && is_jpeg_name(&path) {
+            if meta.is_file() && meta.len() <= MAX_FRAME_BYTES as u64 && is_jpeg_name(&path) {
                 files.push((path, modified));
             }
         }

@@ -4,6 +4,7 @@
 //! (`thread.rs`), never on the async runtime. Retrying, logging and sending don't belong here; a
 //! source does one thing after the other and says what went wrong.
 
+mod control;
 mod directory;
 mod pace;
 mod pattern;
@@ -23,6 +24,10 @@ use runtime::clock;
 use runtime::settings::duration_text;
 
 use crate::config::{CameraConfig, ClockTrust, SourceKind};
+pub(crate) use control::EncoderControl;
+
+/// What is larger is no frame: 8 MiB is the relay's default limit, too.
+const MAX_FRAME_BYTES: usize = 8 << 20;
 
 /// A picture and when the sensor took it.
 #[derive(Debug)]
@@ -41,6 +46,12 @@ pub(crate) trait Source {
     /// After [`SourceError::Corrupt`] the source may be asked again; after any other error it has
     /// to be dropped and opened anew.
     fn next(&mut self) -> Result<Option<Capture>, SourceError>;
+
+    /// Encodes what comes from now on with this JPEG quality; `None`: with the configured one. Returns
+    /// how many pictures may still come that were encoded before; `None`: this source can't.
+    fn set_quality(&mut self, _quality: Option<u8>) -> Option<u64> {
+        None
+    }
 
     /// What was opened, for the log: device, size, format.
     fn describe(&self) -> &str;

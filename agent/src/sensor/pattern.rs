@@ -30,6 +30,7 @@ pub(super) struct Pattern {
     interval_us: i64,
     next_us: i64,
     trust: ClockTrust,
+    quality: u8,
     description: String,
 }
 
@@ -43,7 +44,18 @@ impl Pattern {
         let interval_us = i64::try_from(config.interval().as_micros()).unwrap_or(i64::MAX);
         let description = format!("test card ({}x{height}, {} fps)", card.width, config.fps);
         let next_us = clock::monotonic_us();
-        Ok(Pattern { encoder, card, planes, number: 0, interval_us, next_us, trust, description })
+        let quality = config.quality;
+        Ok(Pattern {
+            encoder,
+            card,
+            planes,
+            number: 0,
+            interval_us,
+            next_us,
+            trust,
+            quality,
+            description,
+        })
     }
 }
 
@@ -65,6 +77,11 @@ impl Source for Pattern {
         draw_code(planes, *number);
         let picture = self.encoder.encode(&self.planes)?;
         Ok(Some(Capture { picture, captured, may_repeat: false }))
+    }
+
+    fn set_quality(&mut self, quality: Option<u8>) -> Option<u64> {
+        let quality = quality.map_or(self.quality, |quality| quality.min(self.quality));
+        self.encoder.set_quality(quality).ok().map(|()| 0)
     }
 
     fn describe(&self) -> &str {

@@ -20,11 +20,8 @@ use nix::unistd::Pid;
 use runtime::clock;
 
 use super::pace::Pace;
-use super::{Capture, Source, SourceError, captured_at};
+use super::{Capture, MAX_FRAME_BYTES, Source, SourceError, captured_at};
 use crate::config::{CameraConfig, ClockTrust};
-
-/// A larger picture is dropped: 8 MiB is the relay's default limit too.
-const MAX_FRAME_BYTES: usize = 8 << 20;
 
 /// A pipe's default capacity (pipe(7)).
 const READ_BYTES: usize = 64 << 10;

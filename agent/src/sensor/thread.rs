@@ -21,7 +21,7 @@ use runtime::slot::Writer;
 use tokio_util::sync::CancellationToken;
 
 use super::repeats::{Repeats, Seen};
-use super::{Capture, SourceError, open};
+use super::{Capture, EncoderControl, SourceError, open};
 use crate::config::{CameraConfig, ClockTrust};
 use crate::health::Health;
 
@@ -45,6 +45,7 @@ pub(crate) struct Sensor {
     pub config: CameraConfig,
     pub trust: ClockTrust,
     pub frames: Writer<Frame>,
+    pub control: Arc<EncoderControl>,
     pub health: Arc<Health>,
     /// The last frame's number.
     pub seq: AtomicU64,
@@ -154,8 +155,15 @@ impl Loop {
             source.describe().clone_into(&mut self.opened);
             tracing::info!(organ = "camera", "camera: opened {}", self.opened);
         }
-        let mut broken = 0;
+        let (mut broken, mut wished) = (0, None);
+        self.sensor.control.grant(self.next_seq(), None);
         while !self.stopped() {
+            let wish = self.sensor.control.wished();
+            if std::mem::replace(&mut wished, wish) != wish
+                && let Some(delay) = source.set_quality(wish)
+            {
+                self.sensor.control.grant(self.next_seq() + delay, wish);
+            }
             match source.next() {
                 Ok(_) if self.stopped() => {}
                 Ok(None) => self.sensor.health.camera.turn.touch(clock::mono()),
@@ -173,6 +181,10 @@ impl Loop {
             }
         }
         Ok(())
+    }
+
+    fn next_seq(&self) -> u64 {
+        self.sensor.seq.load(Ordering::Relaxed) + 1
     }
 
     fn publish(&mut self, capture: Capture) -> Result<(), SourceError> {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use frame::Picture;
 use v4l::buffer::{Flags, Metadata, Type};
+use v4l::control::{Control, Value};
 use v4l::format::{Colorspace, Quantization};
 use v4l::io::mmap::Stream;
 use v4l::io::traits::CaptureStream;
@@ -32,6 +33,8 @@ pub(super) const FORMATS: [&[u8; 4]; 3] = [b"MJPG", b"JPEG", b"YUYV"];
 pub(super) struct V4l2 {
     stream: Stream<'static>,
     encoder: Option<YuyvEncoder>,
+    /// Of the camera's own encoder.
+    compression: Option<(Device, Compression)>,
     pace: Pace,
     config: CameraConfig,
     trust: ClockTrust,
@@ -58,6 +61,7 @@ impl V4l2 {
             )?),
             _ => None,
         };
+        let compression = Compression::of(&device).filter(|_| encoder.is_none());
         let mut stream = Stream::with_buffers(&device, Type::VideoCapture, BUFFERS)
             .map_err(|error| SourceError::Device { what: "the camera gives no buffers", error })?;
         // Also the longest wait for the first picture: some cameras take seconds to start.
@@ -65,7 +69,9 @@ impl V4l2 {
         let Format { width, height, fourcc, .. } = format;
         let description = format!("{} ({width}x{height} {fourcc}, {fps})", path.display());
         let pace = Pace::new(config.interval(), config.warm_up);
-        Ok(V4l2 { stream, encoder, pace, config: config.clone(), trust, description })
+        let compression = compression.map(|compression| (device, compression));
+        let config = config.clone();
+        Ok(V4l2 { stream, encoder, compression, pace, config, trust, description })
     }
 }
 
@@ -96,8 +102,52 @@ impl Source for V4l2 {
         }
     }
 
+    fn set_quality(&mut self, quality: Option<u8>) -> Option<u64> {
+        if let Some(encoder) = &mut self.encoder {
+            let own = self.config.quality;
+            let quality = quality.map_or(own, |quality| quality.min(own));
+            return encoder.set_quality(quality).ok().map(|()| 0);
+        }
+        let (device, compression) = self.compression.as_ref()?;
+        device.set_control(compression.control(quality)).ok()?;
+        // What lies in its buffers was encoded before.
+        Some(BUFFERS.into())
+    }
+
     fn describe(&self) -> &str {
         &self.description
+    }
+}
+
+/// A camera's control of its JPEG encoder.
+#[derive(Debug, Clone, Copy)]
+struct Compression {
+    min: i64,
+    max: i64,
+    /// As it was when the camera was opened.
+    own: i64,
+}
+
+impl Compression {
+    /// include/uapi/linux/v4l2-controls.h: V4L2_CID_JPEG_COMPRESSION_QUALITY.
+    const ID: u32 = 0x009d_0903;
+
+    /// `None` if the camera has none, or one in other units than per cent.
+    fn of(device: &Device) -> Option<Compression> {
+        let controls = device.query_controls().ok()?;
+        let control = controls.into_iter().find(|control| control.id == Compression::ID)?;
+        let percent = control.minimum >= 0 && control.maximum <= 100;
+        let Ok(Value::Integer(own)) = device.control(Compression::ID).map(|c| c.value) else {
+            return None;
+        };
+        percent.then_some(Compression { min: control.minimum, max: control.maximum, own })
+    }
+
+    /// `None`: as it was. Never better than that.
+    fn control(&self, quality: Option<u8>) -> Control {
+        let wanted = quality.map_or(self.own, |quality| i64::from(quality).min(self.own));
+        let value = wanted.clamp(self.min, self.max.max(self.min));
+        Control { id: Compression::ID, value: Value::Integer(value) }
     }
 }
 

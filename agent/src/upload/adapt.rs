@@ -102,6 +102,17 @@ impl Adapt {
         self.rate
     }
 
+    /// How many bytes a picture would have as the camera makes it by itself, if it has `bytes` with
+    /// this quality.
+    pub(super) fn original_of(&self, quality: u8, bytes: usize) -> usize {
+        let step = Step { divisor: 1, quality: Some(quality) };
+        let place = STEPS.iter().position(|(known, _)| *known == step);
+        let ratio = place.and_then(|place| self.ratios.get(place)).copied().unwrap_or(1.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+        let original = (as_f64(bytes) / ratio) as usize;
+        original
+    }
+
     /// A picture of `original` bytes came to `bytes` by this step.
     pub(super) fn encoded(&mut self, step: Step, original: usize, bytes: usize) {
         let Some(place) = STEPS.iter().position(|(known, _)| *known == step) else { return };

@@ -1,8 +1,8 @@
 //! Frames on their way over one connection, not answered yet. Pure: it is told the time.
 //!
-//! Over a long way an answer takes longer than a frame. So the next frame may follow as soon as the
-//! one before should be through, by what the link carried before: then nothing queues, and the frame
-//! is no older for it. An answer that is overdue means that the connection is dead, long before TCP
+//! Over a long way an answer takes longer than a frame. So the next frame may follow about when the
+//! one before should be through, by what the link carried before, and as many may be on their way as
+//! the way holds: then nothing queues, and no frame is older for it. An answer that is overdue means that the connection is dead, long before TCP
 //! says so.
 
 use std::collections::VecDeque;
@@ -13,8 +13,9 @@ use ladder::Mono;
 /// Frames on their way at the same time, at most.
 const MAX_FLIGHTS: usize = 4;
 
-/// A lost packet is sent again after RFC 6298's least timer of 1 s; that may happen once.
-const GRACE: Duration = Duration::from_millis(1_500);
+/// A lost packet is sent again after RFC 6298's least timer of 1 s (Linux: 200 ms, and a round trip);
+/// that may happen once.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// And everything may take so many times as long as usual.
 const TIMES_AS_LONG: u32 = 3;
@@ -77,10 +78,20 @@ impl Flights {
     /// From when on another frame may follow; `None`: not before an answer.
     pub(super) fn next_at(&self, now: Mono) -> Option<Mono> {
         let Some(last) = self.flights.back() else { return Some(now) };
-        if self.flights.len() >= MAX_FLIGHTS {
+        let expected = last.expected?;
+        if self.flights.len() >= self.room(expected) {
             return None;
         }
-        Some(last.sent.after(last.expected?))
+        // What the time of a frame holds beside the bytes is waiting for lost ones to come again: over
+        // a long way the next may use that.
+        Some(last.sent.after(expected.saturating_sub(self.round_trip).max(expected / 3)))
+    }
+
+    /// How many frames the way holds, if one takes `expected`, and one more.
+    fn room(&self, expected: Duration) -> usize {
+        let micros = expected.as_micros().max(1);
+        let held = self.round_trip.as_micros().div_ceil(micros);
+        usize::try_from(held).map_or(MAX_FLIGHTS, |held| (held + 1).min(MAX_FLIGHTS))
     }
 
     /// When the connection counts as dead if nothing was answered by then; see [`Patience`].
@@ -146,14 +157,31 @@ mod tests {
 
     #[test]
     fn the_next_follows_when_the_last_should_be_through() {
-        let mut flights = Flights::new(MS(300));
+        let mut flights = Flights::new(MS(20));
         assert_eq!(flights.next_at(at(0)), Some(at(0)));
-        flights.sent(flight(1, 0, Some(50)));
+        flights.sent(flight(1, 0, Some(70)));
         assert_eq!(flights.next_at(at(10)), Some(at(50)));
         flights.sent(flight(2, 200, None));
         assert_eq!(flights.next_at(at(10)), None, "nobody knows how long it takes");
-        assert_eq!(flights.answered(2, at(600)), Some((flight(2, 200, None), MS(100))));
+        assert_eq!(flights.answered(2, at(600)), Some((flight(2, 200, None), MS(380))));
         assert_eq!(flights.next_at(at(700)), Some(at(700)));
+    }
+
+    #[test]
+    fn as_many_as_the_way_holds() {
+        // Round trip, what a frame takes, and how many may be on their way at last.
+        for (round_trip, expected, room) in
+            [(300, 300, 2), (300, 100, 4), (300, 290, 3), (600, 500, 3), (0, 500, 1), (300, 1, 4)]
+        {
+            let mut flights = Flights::new(MS(round_trip));
+            let mut now = at(0);
+            while let Some(next) = flights.next_at(now) {
+                now = next;
+                let sent = now.since(at(0)).as_millis().try_into().unwrap();
+                flights.sent(flight(sent, sent, Some(expected)));
+            }
+            assert_eq!(flights.flights.len(), room, "{round_trip} {expected}");
+        }
     }
 
     #[test]
@@ -192,10 +220,10 @@ mod tests {
         flights.answered(1, at(400));
         flights.sent(flight(2, 500, Some(100)));
         flights.sent(flight(3, 700, Some(100)));
-        assert_eq!(flights.overdue_at(&limit), Some(at(500 + 1_500 + 1_200)));
+        assert_eq!(flights.overdue_at(&limit), Some(at(500 + 1_000 + 1_200)));
         // While answers come, however late, it lives.
         flights.answered(2, at(3_000));
-        assert_eq!(flights.overdue_at(&limit), Some(at(3_000 + 1_500 + 1_200)));
+        assert_eq!(flights.overdue_at(&limit), Some(at(3_000 + 1_000 + 1_200)));
         assert_eq!(limit.with(Some(MS(9_000)), MS(0)), MS(10_000));
         // Each further one may take twice as long.
         assert_eq!((limit.overdue(), limit.with(Some(MS(0)), MS(0))), (1, GRACE * 2));

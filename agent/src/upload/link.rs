@@ -24,6 +24,7 @@ use crate::config::UploadConfig;
 use crate::health::Health;
 use crate::machine::Machine;
 use crate::offline::{Offline, Pace};
+use crate::sensor::EncoderControl;
 
 /// A relay without WebSockets will not have one in a moment: no hurry.
 const NO_SOCKET_HOLD: Duration = Duration::from_secs(5);
@@ -61,6 +62,8 @@ pub(super) struct Link {
     idle: Idle,
     patience: Patience,
     offline: Arc<Offline>,
+    /// Of the camera's own encoder.
+    control: Arc<EncoderControl>,
     pace: Pace,
     health: Arc<Health>,
     machine: Arc<Machine>,
@@ -71,6 +74,7 @@ impl Link {
         relays: Vec<Http>,
         config: &UploadConfig,
         offline: Arc<Offline>,
+        control: Arc<EncoderControl>,
         health: Arc<Health>,
         machine: Arc<Machine>,
     ) -> Link {
@@ -88,6 +92,7 @@ impl Link {
             idle: Idle::new(config.idle_interval),
             patience: Patience::new(config.timeout),
             offline,
+            control,
             pace: Pace::default(),
             health,
             machine,
@@ -97,7 +102,7 @@ impl Link {
     /// Sends one frame. Over a connection that was not proven yet, and by POST, it waits for the
     /// answer; else answers are heard by [`Link::ready`] and [`Link::attend`].
     pub(super) async fn send(&mut self, original: &Frame) -> Result<(), Failure> {
-        let thin = self.thinned(original).await;
+        let thin = self.thinned(original, false).await;
         let frame = thin.as_ref().unwrap_or(original);
         let report = self.report();
         if self.transport.way(clock::mono()) == Way::Socket {
@@ -240,9 +245,12 @@ impl Link {
     }
 
     /// The frame as the link can carry it; `None`: as it is.
-    async fn thinned(&mut self, frame: &Frame) -> Option<Frame> {
+    async fn thinned(&mut self, frame: &Frame, past: bool) -> Option<Frame> {
         let step = self.adapt.as_ref()?.step(frame.picture.width());
         step.quality?;
+        if step.divisor == 1 && self.camera_quality(frame, past) == step.quality {
+            return None;
+        }
         let mut thinner = match self.thinner.take() {
             Some(thinner) => thinner,
             None => Thinner::new().ok()?,
@@ -261,12 +269,29 @@ impl Link {
         (after < before).then(|| Frame { picture: thin, ..frame.clone() })
     }
 
+    /// What the camera has encoded a frame with for the link's sake. Of the past that is not known.
+    fn camera_quality(&self, frame: &Frame, past: bool) -> Option<u8> {
+        if past { None } else { self.control.quality_of(frame.seq) }
+    }
+
+    /// What a frame would have had as the camera makes it by itself, in bytes.
+    fn original_bytes(&self, frame: &Frame, past: bool) -> usize {
+        let bytes = frame.picture.bytes().len();
+        match (&self.adapt, self.camera_quality(frame, past)) {
+            (Some(adapt), Some(quality)) => adapt.original_of(quality, bytes),
+            _ => bytes,
+        }
+    }
+
     fn learn(&mut self, flight: &Flight, took: Duration) {
         let Some(adapt) = &mut self.adapt else { return };
         let Flight { bytes, original, width, .. } = *flight;
         if adapt.sent(clock::mono(), bytes, took, original, width) {
             let rate = adapt.rate().unwrap_or_default() / 1e3;
-            match adapt.step(width) {
+            let step = adapt.step(width);
+            // A smaller picture is made of the best one.
+            self.control.wish(step.quality.filter(|_| step.divisor == 1));
+            match step {
                 Step { quality: None, .. } => {
                     tracing::info!("uplink: {rate:.0} KB/s: pictures go as they are again");
                 }
@@ -297,7 +322,7 @@ impl Link {
             seq: sent.seq,
             sent: clock::mono(),
             bytes,
-            original: original.picture.bytes().len(),
+            original: self.original_bytes(original, past.is_some()),
             width: original.picture.width(),
             expected: self.expected(bytes),
             past,
@@ -440,7 +465,7 @@ impl Link {
             self.pace.hold(clock::mono(), NO_SOCKET_HOLD);
             return Ok(());
         };
-        let thin = self.thinned(&original).await;
+        let thin = self.thinned(&original, true).await;
         let frame = thin.as_ref().unwrap_or(&original);
         let flight = self.flight(&original, frame, Some(name));
         self.write(frame, None, flight).await

@@ -34,6 +34,7 @@ use crate::config::UploadConfig;
 use crate::health::Health;
 use crate::machine::Machine;
 use crate::offline::Offline;
+use crate::sensor::EncoderControl;
 pub(crate) use adapt::AdaptConfig;
 pub(crate) use http::{Http, HttpError, authorities};
 use link::Link;
@@ -65,14 +66,15 @@ pub(crate) struct Uploader {
     pub config: UploadConfig,
     pub frames: Reader<Frame>,
     pub offline: Arc<Offline>,
+    pub control: Arc<EncoderControl>,
     pub health: Arc<Health>,
     pub machine: Arc<Machine>,
 }
 
 /// Uploads until `stop`, or until no more frames can come.
 pub(crate) async fn run(uploader: Uploader, stop: CancellationToken) {
-    let Uploader { relays, config, mut frames, offline, health, machine } = uploader;
-    let link = Link::new(relays, &config, offline, Arc::clone(&health), machine);
+    let Uploader { relays, config, mut frames, offline, control, health, machine } = uploader;
+    let link = Link::new(relays, &config, offline, control, Arc::clone(&health), machine);
     let link = Mutex::new(link);
     let mut network = Network::listen();
     let uploads = async {
@@ -158,6 +160,8 @@ async fn deliver(
 struct Network {
     /// `None`: it can't be known.
     changes: Option<Changes>,
+    /// There was one that nobody was told of.
+    seen: bool,
     last: Option<Mono>,
 }
 
@@ -165,19 +169,23 @@ impl Network {
     fn listen() -> Network {
         let changes = Changes::listen()
             .inspect_err(|error| tracing::debug!("changes of the network are not seen: {error}"));
-        Network { changes: changes.ok(), last: None }
+        Network { changes: changes.ok(), seen: false, last: None }
     }
 
-    /// Waits for a change, and for the last one to be long enough ago.
+    /// Waits for a change, and for the last one to be long enough ago. If it is cut off, nothing is
+    /// lost.
     async fn changed(&mut self) {
-        let Some(changes) = &mut self.changes else { return std::future::pending().await };
-        if changes.next().await.is_err() {
-            self.changes = None;
-            return std::future::pending().await;
+        while !self.seen {
+            let Some(changes) = &mut self.changes else { return std::future::pending().await };
+            match changes.next().await {
+                Ok(()) => self.seen = true,
+                Err(_) => self.changes = None,
+            }
         }
         if let Some(last) = self.last {
             tokio::time::sleep(last.after(NETWORK_SPACING).since(clock::mono())).await;
         }
+        self.seen = false;
         self.last = Some(clock::mono());
     }
 }

@@ -172,8 +172,17 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// The Markdown table of all keys, for docs/configuration.md.
-pub fn reference(keys: &[Key]) -> String {
+/// `page` (docs/configuration.md) with the table of a program's keys as it should be, between its two
+/// marks; `None` if they are not there.
+pub fn with_reference(page: &str, program: &str, keys: &[Key]) -> Option<String> {
+    let (start, end) = (format!("<!-- {program} keys -->\n"), format!("<!-- /{program} keys -->"));
+    let (before, rest) = page.split_once(&start)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{start}{}{end}{after}", reference(keys)))
+}
+
+/// The Markdown table of all keys.
+fn reference(keys: &[Key]) -> String {
     let mut out = String::from("| key | value | default | what it does |\n|---|---|---|---|\n");
     for key in keys {
         let default =

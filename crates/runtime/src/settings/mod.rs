@@ -17,7 +17,7 @@ use toml::{Table, Value};
 
 use crate::secret::SecretError;
 
-pub use key::{Key, Kind, reference};
+pub use key::{Key, Kind, with_reference};
 pub use value::{Size, duration, duration_text, optional_duration};
 
 /// Before each variable's name: `camera.fps` is `STILLWATCH_CAMERA_FPS`.

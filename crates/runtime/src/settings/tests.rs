@@ -122,9 +122,12 @@ fn a_missing_file_is_named() {
 
 #[test]
 fn the_reference_lists_every_key() {
-    let table = reference(KEYS);
-    assert!(table.contains("| `camera.fps` | a number from 0.1 to 60 | `5` | Rate. |"), "{table}");
-    assert_eq!(table.lines().count(), KEYS.len() + 2);
+    let page = "before\n<!-- x keys -->\nold\n<!-- /x keys -->\nafter\n";
+    let page = with_reference(page, "x", KEYS).unwrap();
+    assert!(page.contains("| `camera.fps` | a number from 0.1 to 60 | `5` | Rate. |"), "{page}");
+    assert!(page.starts_with("before\n") && page.ends_with("after\n") && !page.contains("old"));
+    assert_eq!(page.lines().count(), KEYS.len() + 2 + 4);
+    assert_eq!(with_reference("no marks", "x", KEYS), None);
 }
 
 #[test]
