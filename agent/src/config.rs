@@ -191,7 +191,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "offline.interval",
         kind: Kind::Duration(1_000, 86_400_000),
         default: "\"10s\"",
-        help: "While the relay can't be reached, one picture in this time is kept for its history.",
+        help: "While the relay can't be reached, one picture in this time is kept, and sent for its history later (over a WebSocket only).",
     },
     Key {
         name: "offline.max_bytes",

@@ -510,6 +510,25 @@ fn the_past_can_be_looked_at_and_is_never_taken_for_the_present() {
 }
 
 #[test]
+fn behind_a_login_page_nothing_is_called_live() {
+    let relay = Relay::with(&[("STILLWATCH_FRESHNESS_STALE_AFTER", "2s")]);
+    let link = Link::to(relay.address);
+    let agent = agent(&format!("http://{}/", link.address), &PATTERN, &[]);
+    relay.frame("/live.jpeg");
+    let browser = Browser::start(&[]);
+    let tab = browser.open(&relay.url());
+    tab.becomes(&is("live"));
+    link.portal(true);
+    link.cut();
+    agent.line("login page");
+    tab.becomes(&format!("{STATE} !== 'live'"));
+    assert_eq!(tab.eval(GREY), json!(true));
+    link.portal(false);
+    tab.becomes(&is("live"));
+    moves(&tab);
+}
+
+#[test]
 fn in_five_languages() {
     let (relay, _agent) = with_test_card();
     for (tag, live, pause) in [

@@ -161,4 +161,28 @@ mod tests {
         let written = Files::new(read_only).write("1-1-s-a-1.jpeg", b"jpeg");
         assert!(written.is_none() || nix::unistd::geteuid().is_root());
     }
+
+    #[test]
+    fn a_full_disk_takes_nothing_and_leaves_nothing_half_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = |program: &str, arguments: &[&str]| {
+            let mut command = std::process::Command::new(program);
+            command.args(arguments).arg(folder.path()).output().unwrap().status.success()
+        };
+        if !mount("mount", &["-t", "tmpfs", "-o", "size=16k", "none"]) {
+            eprintln!("only root can try a full disk");
+            return;
+        }
+        let files = Files::new(folder.path().to_owned());
+        let kept = name_of(&entry(1_000, true, false));
+        let written = [
+            files.write(&kept, &[0; 8_000]),
+            files.write(&name_of(&entry(2_000, true, false)), &[0; 40_000]),
+        ];
+        let found = files.list().unwrap().len();
+        let all = std::fs::read_dir(folder.path()).unwrap().count();
+        mount("umount", &[]);
+        assert!(written[0].is_some() && written[1].is_none(), "{written:?}");
+        assert_eq!((found, all), (1, 1));
+    }
 }

@@ -103,8 +103,11 @@ impl Offline {
         let keep = async {
             while let Some(frame) = frames.next().await {
                 let now = clock::mono();
-                let through = health.upload.progress.get().last.unwrap_or(started);
-                if self.ring().wants(now, through) {
+                // A camera that is slow, or idle, is not offline.
+                let never = health.upload.progress.get().count == 0;
+                let trouble = health.upload.trouble().map(|(_, since)| since);
+                let since = trouble.or(never.then_some(started));
+                if since.is_some_and(|since| self.ring().wants(now, since)) {
                     self.put(frame, now).await;
                 }
             }

@@ -64,9 +64,9 @@ impl Ring {
         self.bytes
     }
 
-    /// Whether the frame of now is to be kept, if the last one got through at `through`.
-    pub(super) fn wants(&self, now: Mono, through: Mono) -> bool {
-        let last = self.kept.map_or(through, |kept| kept.max(through));
+    /// Whether the frame of now is to be kept, if none has got through since `since`.
+    pub(super) fn wants(&self, now: Mono, since: Mono) -> bool {
+        let last = self.kept.map_or(since, |kept| kept.max(since));
         now.since(last) >= self.interval
     }
 

@@ -216,4 +216,20 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_lower_quality_can_be_asked_for_and_a_better_one_than_configured_can_not() {
+        let config = CameraConfig { quality: 60, fps: 120.0, ..CameraConfig::default() };
+        let mut source = Pattern::open(&config, ClockTrust::Auto).unwrap();
+        let mut bytes = |quality| {
+            assert_eq!(source.set_quality(quality), Some(0));
+            source.next().unwrap().unwrap().picture.bytes().len()
+        };
+        let [own, low, best, again] = [None, Some(20), Some(95), None].map(&mut bytes);
+        assert!(low * 10 < own * 9, "{low} of {own}");
+        // The clock in the picture changes a little.
+        for same in [best, again] {
+            assert!(same.abs_diff(own) * 20 < own, "{same} of {own}");
+        }
+    }
 }

@@ -227,3 +227,44 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use runtime::slot::slot;
+
+    use super::*;
+    use crate::config::SourceKind;
+
+    #[tokio::test]
+    async fn what_is_wished_of_an_encoder_is_granted_from_some_frame_on() {
+        let (frames, mut reader) = slot();
+        let config =
+            CameraConfig { source: SourceKind::Pattern, fps: 60.0, ..CameraConfig::default() };
+        let control = Arc::new(EncoderControl::default());
+        let sensor = Arc::new(Sensor {
+            id: CameraId::default(),
+            config,
+            trust: ClockTrust::Trusted,
+            frames,
+            control: Arc::clone(&control),
+            health: Arc::new(Health::new()),
+            seq: AtomicU64::new(0),
+        });
+        let stop = Arc::new(AtomicBool::new(false));
+        let run = Loop::new(sensor, Arc::clone(&stop));
+        let handle = thread::spawn(move || run.run());
+        let first = reader.take().await.unwrap();
+        assert_eq!(control.quality_of(first.seq), None);
+        control.wish(Some(20));
+        let low = loop {
+            let frame = reader.take().await.unwrap();
+            if control.quality_of(frame.seq).is_some() {
+                break frame;
+            }
+        };
+        let (before, after) = (first.picture.bytes().len(), low.picture.bytes().len());
+        assert!(after * 3 < before * 2, "{after} of {before}");
+        stop.store(true, Ordering::Relaxed);
+        handle.join().unwrap();
+    }
+}

@@ -128,32 +128,44 @@ pub(super) fn client_config(
     clock: Arc<RelayClock>,
 ) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
-    let verifier: Arc<dyn ServerCertVerifier> = match trust {
-        Trust::Keys(keys) => {
-            Arc::new(Pinned { keys: keys.clone(), provider: Arc::clone(&provider) })
-        }
+    let law = match trust {
+        Trust::Keys(keys) => Law::Keys(keys.clone()),
         Trust::Authorities(authorities) => {
-            let inner = Verifier::new_with_extra_roots(authorities.clone(), Arc::clone(&provider))?;
-            Arc::new(Judged { inner: Arc::new(inner), clock })
+            let all = Verifier::new_with_extra_roots(authorities.clone(), Arc::clone(&provider))?;
+            Law::Authorities(Arc::new(all), clock)
         }
     };
+    let judge = Judge { law, provider: Arc::clone(&provider) };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .with_custom_certificate_verifier(Arc::new(judge))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 
-/// By the authorities, at a time that may be all but known.
+/// The relay showed another key than it should have.
+#[derive(Debug, thiserror::Error)]
+#[error("the relay's key is {0}, and upload.pin names another")]
+pub(super) struct OtherKey(Key);
+
+/// Judges what a relay shows. That it has the key of its certificate, it proves with each handshake.
 #[derive(Debug)]
-struct Judged {
-    inner: Arc<dyn ServerCertVerifier>,
-    clock: Arc<RelayClock>,
+struct Judge {
+    law: Law,
+    provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Judged {
+#[derive(Debug)]
+enum Law {
+    /// The authorities', at a time that may be all but known.
+    Authorities(Arc<dyn ServerCertVerifier>, Arc<RelayClock>),
+    /// One of these keys, whatever else the certificate says.
+    Keys(Vec<Key>),
+}
+
+impl ServerCertVerifier for Judge {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -162,12 +174,16 @@ impl ServerCertVerifier for Judged {
         ocsp: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let Moment { unix_s, at_least } = self.clock.moment();
+        let (authorities, clock) = match &self.law {
+            Law::Keys(keys) => return is_one_of(keys, end_entity),
+            Law::Authorities(authorities, clock) => (authorities, clock),
+        };
+        let Moment { unix_s, at_least } = clock.moment();
         let mut now = UnixTime::since_unix_epoch(Duration::from_secs(unix_s));
         let mut tries = 0;
         loop {
             let judged =
-                self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp, now);
+                authorities.verify_server_cert(end_entity, intermediates, server_name, ocsp, now);
             match judged {
                 Err(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
                     not_before,
@@ -177,59 +193,6 @@ impl ServerCertVerifier for Judged {
             }
             tries += 1;
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, cert, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, cert, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
-}
-
-/// The relay showed another key than it should have.
-#[derive(Debug, thiserror::Error)]
-#[error("the relay's key is {0}, and upload.pin names another")]
-pub(super) struct OtherKey(Key);
-
-/// By its key, whatever else its certificate says: that it has the key, it proves with each
-/// handshake.
-#[derive(Debug)]
-struct Pinned {
-    keys: Vec<Key>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let key = key_of(end_entity).ok_or(CertificateError::BadEncoding)?;
-        if self.keys.contains(&key) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        let other = rustls::OtherError(Arc::new(OtherKey(key)));
-        Err(CertificateError::Other(other).into())
     }
 
     fn verify_tls12_signature(
@@ -255,6 +218,18 @@ impl ServerCertVerifier for Pinned {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
+}
+
+fn is_one_of(
+    keys: &[Key],
+    certificate: &CertificateDer<'_>,
+) -> Result<ServerCertVerified, rustls::Error> {
+    let key = key_of(certificate).ok_or(CertificateError::BadEncoding)?;
+    if keys.contains(&key) {
+        return Ok(ServerCertVerified::assertion());
+    }
+    let other = rustls::OtherError(Arc::new(OtherKey(key)));
+    Err(CertificateError::Other(other).into())
 }
 
 fn key_of(certificate: &CertificateDer<'_>) -> Option<Key> {
@@ -325,8 +300,9 @@ mod tests {
         }
         let name = ServerName::try_from("relay.lan").unwrap();
         let any = UnixTime::since_unix_epoch(Duration::ZERO);
-        let judged = Judged { inner, clock };
-        judged.verify_server_cert(&certificate, &[], &name, &[], any).map(|_| ())
+        let provider = Arc::new(ring::default_provider());
+        let judge = Judge { law: Law::Authorities(inner, clock), provider };
+        judge.verify_server_cert(&certificate, &[], &name, &[], any).map(|_| ())
     }
 
     #[test]
@@ -355,7 +331,7 @@ mod tests {
         let any = UnixTime::since_unix_epoch(Duration::ZERO);
         let key = key_of(&certificate).unwrap();
         for (keys, good) in [(vec![Key([0; 32]), key], true), (vec![Key([0; 32])], false)] {
-            let pinned = Pinned { keys, provider: Arc::clone(&provider) };
+            let pinned = Judge { law: Law::Keys(keys), provider: Arc::clone(&provider) };
             let judged = pinned.verify_server_cert(&certificate, &[], &name, &[], any);
             assert_eq!(judged.is_ok(), good, "{judged:?}");
         }

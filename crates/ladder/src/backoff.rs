@@ -70,6 +70,28 @@ mod tests {
     }
 
     #[test]
+    fn a_thousand_cameras_do_not_return_in_the_same_moment() {
+        // All lost the relay at the same moment, and it is back after 10 s.
+        let back = Duration::from_secs(10);
+        let returns = (0..1_000).map(|seed| {
+            let mut now = Duration::ZERO;
+            let waits = Backoff::new(Duration::from_millis(200), Duration::from_secs(2), seed);
+            for wait in waits {
+                now += wait;
+                if now >= back {
+                    break;
+                }
+            }
+            now - back
+        });
+        let mut in_tenth = [0; 20];
+        for late in returns {
+            in_tenth[usize::try_from(late.as_millis() / 100).unwrap()] += 1;
+        }
+        assert!(in_tenth.iter().all(|cameras| *cameras <= 150), "{in_tenth:?}");
+    }
+
+    #[test]
     fn success_begins_anew() {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5), 1);
         let _ = backoff.by_ref().take(10).count();
