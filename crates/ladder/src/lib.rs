@@ -7,13 +7,17 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+mod budget;
 mod episode;
 mod gate;
+mod ladder;
 mod mark;
 mod mono;
 
 pub use backoff::Backoff;
+pub use budget::{Budget, NoBudget};
 pub use episode::{Entered, Episode};
 pub use gate::{Verdict, Watched, judge};
+pub use ladder::{Ladder, Plan, Rung, Step};
 pub use mark::Mark;
 pub use mono::Mono;

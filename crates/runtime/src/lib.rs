@@ -5,7 +5,9 @@
 //! `ladder`): only the thin, bounded effects that both programs need in the same way.
 
 pub mod clock;
+pub mod event;
 pub mod files;
+pub mod heal;
 pub mod log;
 pub mod mark;
 pub mod network;

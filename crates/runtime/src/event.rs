@@ -1,0 +1,175 @@
+//! What the journal can tell: every event has a name, an identity and an explanation.
+//!
+//! `STILLWATCH_EVENT=` holds the name, so that `journalctl STILLWATCH_EVENT=cure` finds all cures;
+//! `MESSAGE_ID=` the identity that `journalctl -x` looks up in `systemd/stillwatch.catalog`, where its
+//! explanation stands and what the camera's owner can do. Events are changes of state: nothing that
+//! happens again and again, such as a retry, is one.
+
+use std::fmt;
+use std::time::Duration;
+
+use tracing::Level;
+
+/// The field that holds the errno of a failed system call is systemd's own `ERRNO=`
+/// (systemd.journal-fields(7)); the others are ours.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct About<'a> {
+    /// Whose event it is: `camera`, `upload`, `wifi`, `disk` and so on.
+    pub organ: &'a str,
+    /// The rung of the organ's ladder.
+    pub rung: Option<&'a str>,
+    /// How long it has lasted.
+    pub age: Option<Duration>,
+    /// The system's number of an error.
+    pub errno: Option<i32>,
+}
+
+impl<'a> About<'a> {
+    /// Nothing but the organ is known.
+    pub fn organ(organ: &'a str) -> About<'a> {
+        About { organ, ..About::default() }
+    }
+}
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident, $name:literal, $level:ident, $id:literal;)*) => {
+        /// See the module's documentation.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Event {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Event {
+            /// All of them.
+            pub const ALL: &'static [Event] = &[$(Event::$variant,)*];
+
+            /// The value of `STILLWATCH_EVENT=`.
+            pub fn name(self) -> &'static str {
+                match self { $(Event::$variant => $name,)* }
+            }
+
+            /// The value of `MESSAGE_ID=`: 128 bits at random (sd_journal_get_catalog(3)).
+            pub fn id(self) -> &'static str {
+                match self { $(Event::$variant => $id,)* }
+            }
+
+            fn level(self) -> Level {
+                match self { $(Event::$variant => Level::$level,)* }
+            }
+        }
+    };
+}
+
+events! {
+    /// An organ of the agent does not do its work.
+    Trouble, "trouble", WARN, "241502b1e45c4b2facc17a06136821ce";
+    /// An organ does its work again.
+    WorksAgain, "works-again", INFO, "be4209ad3fc5488ba8f6f9a290e5af94";
+    /// A rung of a ladder is tried.
+    Cure, "cure", WARN, "0d4cb06f4f78435f8896e70c3ae8ae32";
+    /// What a rung asked for could not be done.
+    CureFailed, "cure-failed", WARN, "2f37791459a74e5c8de72649c72638c2";
+    /// An organ is well again, and stayed so.
+    Recovered, "recovered", INFO, "e812407349364a2b8e292a756786577a";
+    /// All rungs were tried in vain; the ladder rests and begins anew later.
+    GaveUp, "gave-up", ERROR, "f3e336e7a7d84b2b86b73c998ae0cbaf";
+    /// No reboot is left: the machine stays up as it is.
+    SafeMode, "safe-mode", ERROR, "a79730266fd84aae868a081b2f46635d";
+    /// A loop of the agent makes no progress: systemd's watchdog is not fed.
+    LoopStuck, "loop-stuck", ERROR, "7e0f440172ec46858dee6ccbb4d6db89";
+    /// What the network looks like from here has changed.
+    Network, "network", INFO, "1a6ce829cf824e10a90827e603f16704";
+    /// The processor is too hot: fewer pictures are taken.
+    Hot, "hot", WARN, "7c7f71b3898d4154a9806988e7daeea4";
+    /// It is not too hot any more.
+    Cooled, "cooled", INFO, "cd64c8ab274f442490669bcb03421df8";
+    /// The state directory can't be written to.
+    DiskReadOnly, "disk-read-only", ERROR, "2f879eae00fa4ea7ab00d7ccc0a26ec8";
+    /// The state directory has no room left.
+    DiskFull, "disk-full", WARN, "33a8f765e6684f2884c53ecae50e130f";
+    /// It can be written to again.
+    DiskFine, "disk-fine", INFO, "3d11bf3dfdbe4cb8a6f2d80d56df1653";
+    /// Memory runs out.
+    MemoryLow, "memory-low", WARN, "e424321cfe55469b9cad4f4d051e68a0";
+    /// Nobody sets the clock.
+    ClockUnset, "clock-unset", WARN, "fe381be2337e45a986d83636ba099a5a";
+    /// Somebody sets the clock again.
+    ClockSet, "clock-set", INFO, "da840dd9c93c4c019ad789847beff745";
+    /// The healer can't be reached: what needs root is left out.
+    NoHealer, "no-healer", WARN, "bcd31a08646d4386a342ac528aa8ccc4";
+    /// The button was held: the machine is shut down.
+    Button, "button", WARN, "c0bf2373404347f485af803c442e8055";
+    /// The healer is about to act.
+    Healing, "healing", WARN, "f41c4b7536044fdd97a221bb0049ed6b";
+    /// The healer has acted.
+    Healed, "healed", INFO, "f8315d36525940c8a2400a2ff630a165";
+    /// What the healer did has failed.
+    HealFailed, "heal-failed", WARN, "c154296467a949d9a0094417f07998b1";
+    /// The healer was asked for something that it does not do.
+    Refused, "refused", WARN, "58b4d6d4a8614244aa023e79531974fb";
+    /// The machine is about to be rebooted on purpose.
+    Reboot, "reboot", WARN, "87bfa92cbab34ea0857bffd3eef94ea0";
+    /// A reboot was asked for and none is left.
+    BudgetEmpty, "budget-empty", ERROR, "ac0b1706b1db4eadad1f77e9fef54ac4";
+    /// The file with the reboot budget is damaged.
+    BudgetDamaged, "budget-damaged", WARN, "a1e3052f689e413e9e1ea8d2e300150a";
+    /// The machine has started, and why.
+    Booted, "booted", INFO, "00f78745be584a00bd7378b82d37d332";
+    /// systemd has given up starting the agent.
+    AgentFailed, "agent-failed", ERROR, "6ccb4ec9d10646bf82079df0214435c1";
+}
+
+impl Event {
+    /// Writes it to the log, as one plain `sentence`.
+    pub fn say(self, about: About<'_>, sentence: fmt::Arguments<'_>) {
+        /// tracing wants the level as a constant.
+        macro_rules! at {
+            ($level:expr, $about:expr, $age_ms:expr) => {
+                tracing::event!(
+                    $level,
+                    stillwatch_event = self.name(),
+                    message_id = self.id(),
+                    organ = $about.organ,
+                    rung = $about.rung,
+                    age_ms = $age_ms,
+                    errno = $about.errno,
+                    "{sentence}"
+                )
+            };
+        }
+        let age_ms = about.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        match self.level() {
+            Level::ERROR => at!(Level::ERROR, about, age_ms),
+            Level::WARN => at!(Level::WARN, about, age_ms),
+            _ => at!(Level::INFO, about, age_ms),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_and_identities_are_unique() {
+        let names: HashSet<_> = Event::ALL.iter().map(|event| event.name()).collect();
+        let ids: HashSet<_> = Event::ALL.iter().map(|event| event.id()).collect();
+        assert_eq!((names.len(), ids.len()), (Event::ALL.len(), Event::ALL.len()));
+        let hexadecimal = |id: &str| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        assert!(ids.iter().all(|id| hexadecimal(id)), "{ids:?}");
+    }
+
+    #[test]
+    fn each_is_explained_in_the_catalog() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../systemd/stillwatch.catalog");
+        let catalog = std::fs::read_to_string(path).unwrap();
+        let entries: Vec<&str> =
+            catalog.lines().filter_map(|line| line.strip_prefix("-- ")).collect();
+        for event in Event::ALL {
+            assert!(entries.contains(&event.id()), "no entry -- {} for {event:?}", event.id());
+        }
+        assert_eq!(entries.len(), Event::ALL.len(), "entries of no event");
+    }
+}
