@@ -5,24 +5,26 @@
 //!       │             └──► offline task ─┘
 //!       │                        │
 //!       └──────── health ◄───────┘
-//!                    └──► supervise task: systemd, status file;  LED task
+//!        network ──┐ └──► supervise task: ladders ──► capture thread, healer, camera's power
+//!        machine ──┴────────┘      └──► systemd, watchdogs, status file;  LED task, button task
 //! ```
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use runtime::slot::slot;
 use runtime::tasks::Tasks;
 use runtime::{notify, signal};
+use tokio::sync::mpsc;
 
 use crate::config::{Config, UploadConfig};
 use crate::health::Health;
 use crate::machine::Machine;
+use crate::network::Network;
 use crate::offline::Offline;
 use crate::sensor::EncoderControl;
 use crate::sensor::thread::{Sensor, watch};
-use crate::supervise::{Supervisor, led};
+use crate::supervise::{Supervisor, button, led};
 use crate::upload::Uploader;
 use crate::{supervise, upload};
 
@@ -38,30 +40,56 @@ pub(crate) enum RunError {
     Signals(#[from] std::io::Error),
     #[error("{0}; ending, for systemd to start the agent anew")]
     TaskEnded(runtime::tasks::Ended),
+    #[error("{0}; ending, for systemd to start the agent anew")]
+    Asked(String),
 }
 
 /// Captures and uploads until a signal ends it.
 pub(crate) async fn run(config: Config, upload: UploadConfig) -> Result<(), RunError> {
     let stop_requested = signal::stop_requested();
+    let (quit, mut asked_to_quit) = mpsc::channel(1);
+    let mut tasks = start(config, upload, quit)?;
+    let outcome = tokio::select! {
+        signal = stop_requested => {
+            tracing::info!("{}: stopping", signal?);
+            Ok(())
+        }
+        ended = tasks.ended() => Err(RunError::TaskEnded(ended)),
+        Some(why) = asked_to_quit.recv() => Err(RunError::Asked(why)),
+    };
+    notify::stopping();
+    for name in tasks.stop(STOP_WITHIN).await {
+        tracing::warn!("the task \"{name}\" did not end in time and was cut off");
+    }
+    outcome
+}
+
+/// Builds everything, and starts the tasks.
+fn start(
+    config: Config,
+    upload: UploadConfig,
+    quit: mpsc::Sender<String>,
+) -> Result<Tasks, RunError> {
     let health = Arc::new(Health::new());
     let (writer, reader) = slot();
     let control = Arc::new(EncoderControl::default());
-    let sensor = Arc::new(Sensor {
-        id: config.id.clone(),
-        config: config.camera.clone(),
-        trust: config.clock,
-        frames: writer,
-        control: Arc::clone(&control),
-        health: Arc::clone(&health),
-        seq: AtomicU64::new(0),
-    });
+    let sensor = Sensor::new(&config, writer, Arc::clone(&control), Arc::clone(&health));
+    let sensor = Arc::new(sensor);
     let relays = upload::Http::all(&upload)?;
     let offline = Offline::new(config.id.clone(), config.offline.clone(), config.clock);
     let offline = Arc::new(offline);
     let machine = Arc::new(Machine::default());
+    let network = Arc::new(Network::default());
     let supervisor = Supervisor {
         health: Arc::clone(&health),
         sensor: Arc::clone(&sensor),
+        network: Arc::clone(&network),
+        machine: Arc::clone(&machine),
+        heal: config.heal.clone(),
+        clock: config.clock,
+        watchdog: config.watchdog,
+        keeps_pictures: config.offline.max_bytes > 0,
+        quit,
         upload_turn: upload.timeout.max(upload.retry_max),
         relay: upload.addresses(),
         status_file: config.status_file,
@@ -79,26 +107,19 @@ pub(crate) async fn run(config: Config, upload: UploadConfig) -> Result<(), RunE
         control,
         health: Arc::clone(&health),
         machine: Arc::clone(&machine),
+        seen: Arc::clone(&network),
     };
     tasks.spawn("machine", machine.watch(stop.clone()));
+    tasks.spawn("network", network.watch(stop.clone()));
     tasks.spawn("camera", watch(sensor, stop.clone()));
     tasks.spawn("upload", upload::run(uploader, stop.clone()));
     tasks.spawn("offline", keeps);
     tasks.spawn("supervise", supervise::run(supervisor, stop.clone()));
+    if let Some(gpio) = config.button_gpio {
+        tasks.spawn("button", button::run(gpio, config.heal.socket, stop.clone()));
+    }
     if let Some(gpio) = config.led_gpio {
         tasks.spawn("led", led::run(gpio, health, stop));
     }
-
-    let outcome = tokio::select! {
-        signal = stop_requested => {
-            tracing::info!("{}: stopping", signal?);
-            Ok(())
-        }
-        ended = tasks.ended() => Err(RunError::TaskEnded(ended)),
-    };
-    notify::stopping();
-    for name in tasks.stop(STOP_WITHIN).await {
-        tracing::warn!("the task \"{name}\" did not end in time and was cut off");
-    }
-    outcome
+    Ok(tasks)
 }

@@ -24,6 +24,8 @@ pub(crate) enum Command {
     CheckConfig(Settings),
     /// Say how the running agent is
     Status(Report),
+    /// Say what the network looks like from here, and what is wrong with it
+    Network(NetworkReport),
 }
 
 /// Where settings come from; flags win over the environment, and that over the file.
@@ -74,6 +76,13 @@ pub(crate) struct Bench {
     /// How long to measure, in seconds
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NetworkReport {
     /// Print JSON
     #[arg(long)]
     pub json: bool,

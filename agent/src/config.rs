@@ -7,6 +7,7 @@ use std::time::Duration;
 use frame::CameraId;
 use frame::sign::SignKey;
 use runtime::clock;
+use runtime::heal;
 use runtime::secret::{Secret, SecretError};
 use runtime::settings::{self, ConfigError, Key, Kind, Layers, Size};
 use serde::Deserialize;
@@ -14,6 +15,8 @@ use url::Url;
 
 use crate::cli;
 use crate::offline::OfflineConfig;
+use crate::sensor::Manner;
+use crate::supervise::plans::{self, Action};
 use crate::upload::{AdaptConfig, Choice, Key as RelayKey, Trust, authorities, is_local};
 
 /// Read if it exists and no other is named.
@@ -96,6 +99,18 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Text,
         default: "",
         help: "More arguments for it, separated by blanks, such as `--rotation 180 --awb daylight`.",
+    },
+    Key {
+        name: "camera.power_gpio",
+        kind: Kind::Integer(0, 27),
+        default: "",
+        help: "BCM number of a GPIO pin that switches the camera's power (a relay, a MOSFET): a camera that nothing else brings back is switched off and on.",
+    },
+    Key {
+        name: "camera.power_active",
+        kind: Kind::Choice(&["high", "low"]),
+        default: "\"high\"",
+        help: "At which level of that pin the camera has power.",
     },
     Key {
         name: "upload.relay",
@@ -206,10 +221,52 @@ pub(crate) const KEYS: &[Key] = &[
         help: "Folder where these pictures survive a power cut. If not given: they are kept in memory only.",
     },
     Key {
+        name: "heal.camera",
+        kind: Kind::Text,
+        default: "\"reopen other-format helper usb rebind power reboot\"",
+        help: "What is tried when no pictures come from the camera, in this order; leave out what must not be. See [healing.md](healing.md).",
+    },
+    Key {
+        name: "heal.wifi",
+        kind: Kind::Text,
+        default: "\"reassociate rescan cycle restart reload rebind reboot\"",
+        help: "The same when the WiFi does not work and this machine is to blame.",
+    },
+    Key {
+        name: "heal.reboot",
+        kind: Kind::Flag,
+        default: "true",
+        help: "Whether the machine may be rebooted, within its budget; `false` takes `reboot` out of both ladders.",
+    },
+    Key {
+        name: "heal.max_temperature",
+        kind: Kind::Integer(30, 120),
+        default: "80",
+        help: "From this temperature of the processor on, in °C, fewer pictures are taken.",
+    },
+    Key {
+        name: "heal.socket",
+        kind: Kind::Text,
+        default: "\"/run/stillwatch/healer.sock\"",
+        help: "Where the healer listens, the program that may do what needs root. Without it the agent does what it can do by itself.",
+    },
+    Key {
+        name: "watchdog.device",
+        kind: Kind::Text,
+        default: "",
+        help: "A watchdog that the agent feeds itself, such as `/dev/watchdog1` (systemd has the first): after 60 s without progress it resets the machine.",
+    },
+    Key {
+        name: "button.gpio",
+        kind: Kind::Integer(0, 27),
+        default: "",
+        help: "BCM number of the GPIO pin of a button to ground: held for 5 s it shuts the machine down.",
+    },
+    Key {
         name: "led.gpio",
         kind: Kind::Integer(0, 27),
         default: "",
-        help: "BCM number of the GPIO pin of a status LED: steady while uploading, slow blinking without network, fast blinking without camera.",
+        help: "BCM number of the GPIO pin of a status LED: steady while pictures arrive, else it flashes: once for the relay, twice for the WiFi, three times for the camera, four times for the system, five times in safe mode.",
     },
     Key {
         name: "agent.clock",
@@ -279,6 +336,19 @@ pub(crate) struct CameraConfig {
     pub frame_timeout: Duration,
     pub rpicam_command: PathBuf,
     pub rpicam_arguments: String,
+    pub power_gpio: Option<u8>,
+    pub power_active: Level,
+    /// No setting: what the camera's ladder asks for.
+    #[serde(skip)]
+    pub manner: Manner,
+}
+
+/// Of a GPIO pin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    High,
+    Low,
 }
 
 impl Default for CameraConfig {
@@ -296,6 +366,9 @@ impl Default for CameraConfig {
             frame_timeout: Duration::from_secs(5),
             rpicam_command: "rpicam-vid".into(),
             rpicam_arguments: String::new(),
+            power_gpio: None,
+            power_active: Level::High,
+            manner: Manner::Usual,
         }
     }
 }
@@ -379,10 +452,70 @@ impl Default for RawOffline {
     }
 }
 
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawHeal {
+    camera: String,
+    wifi: String,
+    reboot: bool,
+    max_temperature: u8,
+    socket: PathBuf,
+}
+
+impl Default for RawHeal {
+    fn default() -> Self {
+        let names = |rungs: &[Action]| -> String {
+            rungs.iter().map(|rung| rung.name()).collect::<Vec<_>>().join(" ")
+        };
+        RawHeal {
+            camera: names(&plans::CAMERA),
+            wifi: names(&plans::WIFI),
+            reboot: true,
+            max_temperature: 80,
+            socket: heal::SOCKET.into(),
+        }
+    }
+}
+
+/// How the machine is healed.
+#[derive(Debug, Clone)]
+pub(crate) struct HealConfig {
+    /// The ladders' rungs.
+    pub camera: Vec<Action>,
+    pub wifi: Vec<Action>,
+    /// In °C.
+    pub max_temperature: f32,
+    pub socket: PathBuf,
+}
+
+impl HealConfig {
+    fn new(raw: &RawHeal, place: impl Fn(&str) -> String) -> Result<HealConfig, ConfigError> {
+        let rungs = |key: &str, text: &str, all: &[Action]| {
+            let mut rungs = plans::parse(text, all)
+                .map_err(|why| ConfigError::Value(format!("{}{key}: {why}", place(key))))?;
+            rungs.retain(|rung| raw.reboot || *rung != Action::Reboot);
+            Ok::<_, ConfigError>(rungs)
+        };
+        Ok(HealConfig {
+            camera: rungs("heal.camera", &raw.camera, &plans::CAMERA)?,
+            wifi: rungs("heal.wifi", &raw.wifi, &plans::WIFI)?,
+            max_temperature: raw.max_temperature.into(),
+            socket: raw.socket.clone(),
+        })
+    }
+}
+
+/// A GPIO pin, or none.
 #[derive(Debug, Clone, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
-struct RawLed {
+struct RawPin {
     gpio: Option<u8>,
+}
+
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct RawWatchdog {
+    device: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -404,7 +537,10 @@ struct RawConfig {
     camera: CameraConfig,
     upload: RawUpload,
     offline: RawOffline,
-    led: RawLed,
+    heal: RawHeal,
+    watchdog: RawWatchdog,
+    button: RawPin,
+    led: RawPin,
     agent: RawAgent,
 }
 
@@ -452,6 +588,9 @@ pub(crate) struct Config {
     /// `None` if no relay is named, or nobody asked: see [`Config::load`].
     pub upload: Option<UploadConfig>,
     pub offline: OfflineConfig,
+    pub heal: HealConfig,
+    pub watchdog: Option<PathBuf>,
+    pub button_gpio: Option<u8>,
     pub led_gpio: Option<u8>,
     pub clock: ClockTrust,
     pub status_file: PathBuf,
@@ -469,8 +608,9 @@ impl Config {
             .collect();
         let layers = Layers { keys: KEYS, file, variables, flags: flags.flags() };
         let loaded = settings::load::<RawConfig>(layers)?;
-        let place = |key| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
-        let RawConfig { camera, upload, offline, led, agent } = &loaded.value;
+        let place = |key: &str| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
+        let RawConfig { camera, upload, offline, heal, watchdog, button, led, agent } =
+            &loaded.value;
         let id = camera.id.parse().map_err(|error| {
             ConfigError::Value(format!("{}camera.id: {error}", place("camera.id")))
         })?;
@@ -494,6 +634,9 @@ impl Config {
                 max_bytes: offline.max_bytes,
                 folder: offline.dir.clone(),
             },
+            heal: HealConfig::new(heal, place)?,
+            watchdog: watchdog.device.clone(),
+            button_gpio: button.gpio,
             led_gpio: led.gpio,
             clock: agent.clock,
             status_file: agent.status_file.clone().unwrap_or_else(default_status_file),

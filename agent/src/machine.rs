@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use frame::report::Report;
+use runtime::heal;
 use tokio_util::sync::CancellationToken;
 
 /// The kernel asks the firmware for some of these: one that hangs is not waited for.
@@ -86,9 +87,13 @@ fn read(root: &Path) -> Report {
             .and_then(|text| throttled(text.trim()))
             .map(|(throttled, _)| throttled),
         uptime_s: Some(runtime::clock::mono().since_boot().as_secs()),
-        last_reboot: text(&root.join("sys/class/watchdog/watchdog0/bootstatus"))
-            .filter(|status| by_watchdog(status))
-            .map(|_| "watchdog".to_owned()),
+        last_reboot: text(&root.join(heal::STATE.trim_start_matches('/')))
+            .and_then(|text| serde_json::from_str::<heal::State>(&text).ok()?.booted)
+            .or_else(|| {
+                // Without a healer nobody but the hardware knows.
+                let status = text(&root.join("sys/class/watchdog/watchdog0/bootstatus"))?;
+                by_watchdog(&status).then(|| "watchdog".to_owned())
+            }),
         ..Report::default()
     }
 }
@@ -183,6 +188,15 @@ mod tests {
         assert_eq!((report.wifi_dbm, report.undervoltage), (Some(-52), Some(true)));
         write(root.path(), "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "0\n");
         assert_eq!(read(root.path()).undervoltage, Some(false));
+    }
+
+    #[test]
+    fn why_it_was_started_the_healer_knows_best() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "sys/class/watchdog/watchdog0/bootstatus", "32\n");
+        assert_eq!(read(root.path()).last_reboot.as_deref(), Some("watchdog"));
+        write(root.path(), "run/stillwatch/healer.json", r#"{"booted":"the camera was dead"}"#);
+        assert_eq!(read(root.path()).last_reboot.as_deref(), Some("the camera was dead"));
     }
 
     #[test]

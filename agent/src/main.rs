@@ -9,6 +9,7 @@ mod config;
 mod encode;
 mod health;
 mod machine;
+mod network;
 mod offline;
 mod sensor;
 mod status;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         Command::CheckConfig(settings) => Config::load(settings, true).map(|config| check(&config)),
         Command::Status(report) => Config::load(&report.settings, false)
             .map(|config| ExitCode::from(status::report(&config.status_file, report.json))),
+        Command::Network(report) => Ok(ExitCode::from(network::report(report.json))),
     };
     outcome.unwrap_or_else(|error: ConfigError| {
         tracing::error!("{error}");

@@ -4,11 +4,13 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use ladder::Mono;
 use runtime::clock;
+use runtime::heal::Outcome;
 use runtime::settings::duration_text;
 use serde::{Deserialize, Serialize};
 
-use crate::health::rounded;
+use crate::health::{Organ, rounded};
 
 /// The status file's content.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,6 +32,39 @@ pub(crate) struct Status {
     pub watchdog_withheld: bool,
     pub camera: OrganStatus,
     pub upload: OrganStatus,
+    /// What the network is like from here, as a sentence.
+    pub network: String,
+    pub ladders: Vec<LadderStatus>,
+    /// The last ones, the newest first.
+    pub cures: Vec<CureStatus>,
+    /// Only a reboot is left, and none is.
+    pub safe_mode: bool,
+    /// `None`: there is no healer.
+    pub reboots_left: Option<u32>,
+    /// Why the machine was started last.
+    pub booted: Option<String>,
+}
+
+/// An organ that is healed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LadderStatus {
+    pub organ: String,
+    /// For how long it has been ill; `None`: it is well.
+    pub ill_ms: Option<u128>,
+    /// What was tried last.
+    pub rung: Option<String>,
+    /// All was tried in vain; it begins anew later.
+    pub resting: bool,
+}
+
+/// What was done about an organ.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct CureStatus {
+    pub organ: String,
+    pub rung: String,
+    /// What became of the act itself; whether it helped has to be seen.
+    pub outcome: Outcome,
+    pub ago_ms: u128,
 }
 
 /// One organ's part of it.
@@ -41,6 +76,20 @@ pub(crate) struct OrganStatus {
     /// What is wrong now, and for how long it has been.
     pub trouble: Option<String>,
     pub trouble_ms: Option<u128>,
+}
+
+impl OrganStatus {
+    pub(crate) fn of<F: Clone>(organ: &Organ<F>, now: Mono) -> OrganStatus {
+        let mark = organ.progress.get();
+        let trouble = organ.trouble();
+        OrganStatus {
+            successes: mark.count,
+            failures: organ.failures(),
+            last_success_ms: mark.age(now).map(|age| age.as_millis()),
+            trouble_ms: trouble.as_ref().map(|trouble| now.since(trouble.since).as_millis()),
+            trouble: trouble.map(|trouble| trouble.failure.cause),
+        }
+    }
 }
 
 /// A file older than this is one that a killed agent left behind.
@@ -99,6 +148,35 @@ fn print(status: &Status) {
     println!("{frames_corrupt} broken frames left out, {frames_replaced} replaced by newer ones");
     if status.watchdog_withheld {
         println!("the watchdog is not fed any more: a loop is stuck");
+    }
+    print_healing(status);
+}
+
+fn print_healing(status: &Status) {
+    if !status.network.is_empty() {
+        println!("network: {}", status.network);
+    }
+    for LadderStatus { organ, ill_ms, rung, resting } in &status.ladders {
+        let Some(ill_ms) = ill_ms else { continue };
+        let tried = rung.as_ref().map_or("nothing tried yet".to_owned(), |rung| match resting {
+            true => format!("all tried, up to \"{rung}\"; resting"),
+            false => format!("trying \"{rung}\""),
+        });
+        println!("healing {organ}: ill for {}, {tried}", text_of(*ill_ms));
+    }
+    for CureStatus { organ, rung, outcome, ago_ms } in &status.cures {
+        let outcome = format!("{outcome:?}").to_lowercase();
+        println!("cure of {} ago: {organ} \"{rung}\", {outcome}", text_of(*ago_ms));
+    }
+    match status.reboots_left {
+        Some(left) => println!("reboots left in the budget: {left}"),
+        None => println!("there is no healer: what needs root is left out"),
+    }
+    if status.safe_mode {
+        println!("safe mode: only a reboot is left, and none is; staying up as it is");
+    }
+    if let Some(booted) = &status.booted {
+        println!("the machine was started: {booted}");
     }
 }
 

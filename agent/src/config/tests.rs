@@ -40,6 +40,7 @@ fn every_key_of_the_table_can_be_read() {
         } else {
             value
         };
+        let value = if key.name.starts_with("heal.") { key.default } else { value };
         let value = if key.name.ends_with("_file") && key.name.starts_with("upload.") {
             continue;
         } else {
@@ -48,6 +49,22 @@ fn every_key_of_the_table_can_be_read() {
         let result = load(&format!("{} = {value}\n", key.name), cli::Settings::default());
         assert!(result.is_ok(), "{}: {result:?}", key.name);
     }
+}
+
+#[test]
+fn a_ladder_in_an_impossible_order_is_refused_and_reboots_can_be_taken_out() {
+    for (line, says) in [
+        (
+            "heal.camera = \"reboot usb\"",
+            "heal.camera: the rung \"usb\" can't come after \"reboot\"",
+        ),
+        ("heal.wifi = \"reload usb\"", "heal.wifi: there is no rung \"usb\""),
+    ] {
+        let error = load(line, cli::Settings::default()).unwrap_err().to_string();
+        assert!(error.contains("agent.toml") && error.contains(says), "{error}");
+    }
+    let heal = load("heal.reboot = false", cli::Settings::default()).unwrap().heal;
+    assert!(![heal.camera, heal.wifi].concat().contains(&Action::Reboot));
 }
 
 #[test]

@@ -105,7 +105,7 @@ impl Offline {
                 let now = clock::mono();
                 // A camera that is slow, or idle, is not offline.
                 let never = health.upload.progress.get().count == 0;
-                let trouble = health.upload.trouble().map(|(_, since)| since);
+                let trouble = health.upload.trouble().map(|trouble| trouble.since);
                 let since = trouble.or(never.then_some(started));
                 if since.is_some_and(|since| self.ring().wants(now, since)) {
                     self.put(frame, now).await;

@@ -4,10 +4,13 @@
 //! (`thread.rs`), never on the async runtime. Retrying, logging and sending don't belong here; a
 //! source does one thing after the other and says what went wrong.
 
+mod capture_control;
 mod control;
 mod directory;
+mod hotplug;
 mod pace;
 mod pattern;
+mod place;
 pub(crate) mod probe;
 mod repeats;
 mod rpicam;
@@ -24,7 +27,9 @@ use runtime::clock;
 use runtime::settings::duration_text;
 
 use crate::config::{CameraConfig, ClockTrust, SourceKind};
+pub(crate) use capture_control::{CaptureControl, Manner};
 pub(crate) use control::EncoderControl;
+pub(crate) use place::Place;
 
 /// What is larger is no frame: 8 MiB is the relay's default limit, too.
 const MAX_FRAME_BYTES: usize = 8 << 20;
@@ -50,6 +55,20 @@ pub(crate) trait Source {
     /// Encodes what comes from now on with this JPEG quality; `None`: with the configured one. Returns
     /// how many pictures may still come that were encoded before; `None`: this source can't.
     fn set_quality(&mut self, _quality: Option<u8>) -> Option<u64> {
+        None
+    }
+
+    /// From now on only one picture in `divisor` intervals, to keep the machine cool. A source that
+    /// costs nothing need not.
+    fn slow(&mut self, _divisor: u32) {}
+
+    /// Where the camera is in this machine, if it is at one place.
+    fn place(&self) -> Option<Place> {
+        None
+    }
+
+    /// The process id of the program that captures, if one does.
+    fn helper(&self) -> Option<u32> {
         None
     }
 
@@ -82,9 +101,63 @@ pub(crate) enum SourceError {
     Helper(String),
     #[error("the driver's library panicked: {0}")]
     Panicked(String),
+    #[error("opening it anew, as asked")]
+    Asked,
+}
+
+/// What kind of trouble a camera has: what its ladder goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CameraFault {
+    /// It is open and delivers nothing.
+    NoFrame,
+    /// It delivers the same picture again and again.
+    Repeated,
+    /// It delivers broken pictures, or what can't be encoded.
+    Corrupt,
+    /// It is not there.
+    Gone,
+    /// It can't be opened, or gives up, with this errno.
+    Refused(i32),
+    /// The program that captures has failed.
+    Helper,
+    /// A call into the driver does not return.
+    Hung,
+    /// Anything else: a library's panic, a wrong configuration.
+    Other,
 }
 
 impl SourceError {
+    /// Its kind.
+    pub(crate) fn fault(&self) -> CameraFault {
+        match self {
+            SourceError::NoCamera => CameraFault::Gone,
+            SourceError::Open(_, error) | SourceError::Device { error, .. } => {
+                match error.raw_os_error() {
+                    Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => CameraFault::Gone,
+                    Some(errno) => CameraFault::Refused(errno),
+                    None => CameraFault::Other,
+                }
+            }
+            SourceError::Silent(_) => CameraFault::NoFrame,
+            SourceError::Repeating(_) => CameraFault::Repeated,
+            SourceError::Corrupt(_) | SourceError::Marked | SourceError::Encode(_) => {
+                CameraFault::Corrupt
+            }
+            SourceError::Helper(_) => CameraFault::Helper,
+            SourceError::Unsuitable(..) | SourceError::Panicked(_) | SourceError::Asked => {
+                CameraFault::Other
+            }
+        }
+    }
+
+    /// The number of the system's error, if it was one.
+    pub(crate) fn errno(&self) -> Option<i32> {
+        let (SourceError::Open(_, error) | SourceError::Device { error, .. }) = self else {
+            return None;
+        };
+        error.raw_os_error()
+    }
+
     /// Whether only this picture is lost, and the source still good.
     fn spares_the_source(&self) -> bool {
         matches!(self, SourceError::Corrupt(_) | SourceError::Marked)

@@ -6,6 +6,7 @@ use std::time::Duration;
 /// See the module's documentation. Times are microseconds of any one clock.
 #[derive(Debug)]
 pub(super) struct Pace {
+    configured_us: i64,
     interval_us: i64,
     warm_up_us: i64,
     warm_at: Option<i64>,
@@ -17,7 +18,19 @@ impl Pace {
     pub(super) fn new(interval: Duration, warm_up: Duration) -> Self {
         let micros = |d: Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX);
         let (interval_us, warm_up_us) = (micros(interval), micros(warm_up));
-        Pace { interval_us, warm_up_us, warm_at: None, warm: false, due: None }
+        Pace {
+            configured_us: interval_us,
+            interval_us,
+            warm_up_us,
+            warm_at: None,
+            warm: false,
+            due: None,
+        }
+    }
+
+    /// Keeps one picture in `divisor` intervals from now on.
+    pub(super) fn slow(&mut self, divisor: u32) {
+        self.interval_us = self.configured_us.saturating_mul(i64::from(divisor));
     }
 
     /// Whether to keep the picture taken at `taken_us`.
@@ -61,6 +74,20 @@ mod tests {
             let per_10_s = kept(&mut pace, (0..10_000_000 / camera_us).map(|n| n * camera_us));
             assert!((per_10_s - wanted * 10).abs() <= 1, "{camera_us}: {per_10_s}");
         }
+    }
+
+    #[test]
+    fn slowed_down_it_keeps_fewer_and_then_all_again() {
+        let mut pace = Pace::new(Duration::from_millis(100), Duration::ZERO);
+        let per_10_s =
+            |pace: &mut Pace, from: i64| kept(pace, (0..100).map(|n| from + n * 100_000));
+        assert_eq!(per_10_s(&mut pace, 0), 100);
+        pace.slow(4);
+        let slow = per_10_s(&mut pace, 10_000_000);
+        assert!((slow - 25).abs() <= 2, "{slow}");
+        pace.slow(1);
+        let fast = per_10_s(&mut pace, 20_000_000);
+        assert!((fast - 100).abs() <= 4, "{fast}");
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub(super) struct Pattern {
     card: Planes,
     planes: Planes,
     number: u64,
+    configured_us: i64,
     interval_us: i64,
     next_us: i64,
     trust: ClockTrust,
@@ -50,6 +51,7 @@ impl Pattern {
             card,
             planes,
             number: 0,
+            configured_us: interval_us,
             interval_us,
             next_us,
             trust,
@@ -82,6 +84,10 @@ impl Source for Pattern {
     fn set_quality(&mut self, quality: Option<u8>) -> Option<u64> {
         let quality = quality.map_or(self.quality, |quality| quality.min(self.quality));
         self.encoder.set_quality(quality).ok().map(|()| 0)
+    }
+
+    fn slow(&mut self, divisor: u32) {
+        self.interval_us = self.configured_us.saturating_mul(i64::from(divisor));
     }
 
     fn describe(&self) -> &str {

@@ -20,7 +20,7 @@ use nix::unistd::Pid;
 use runtime::clock;
 
 use super::pace::Pace;
-use super::{Capture, MAX_FRAME_BYTES, Source, SourceError, captured_at};
+use super::{Capture, MAX_FRAME_BYTES, Manner, Source, SourceError, captured_at};
 use crate::config::{CameraConfig, ClockTrust};
 
 /// A pipe's default capacity (pipe(7)).
@@ -30,7 +30,8 @@ const READ_BYTES: usize = 64 << 10;
 const END_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) struct Rpicam {
-    child: Child,
+    /// Until it is dropped.
+    child: Option<Child>,
     stdout: ChildStdout,
     last_words: Arc<Mutex<String>>,
     listener: JoinHandle<()>,
@@ -53,8 +54,19 @@ pub(super) fn is_installed(command: &Path) -> bool {
 
 impl Rpicam {
     pub(super) fn open(config: &CameraConfig, trust: ClockTrust) -> Result<Self, SourceError> {
+        if stuck() >= MAX_STUCK {
+            let why =
+                format!("{MAX_STUCK} camera programs are stuck in the driver: no further one");
+            return Err(SourceError::Helper(why));
+        }
         let mut command = Command::new(&config.rpicam_command);
-        let (width, height) = (config.size.width.to_string(), config.size.height.to_string());
+        let halved = match config.manner {
+            Manner::Usual => 1,
+            Manner::Other => 2,
+        };
+        let size = config.size;
+        let (width, height) =
+            ((size.width / halved).to_string(), (size.height / halved).to_string());
         // Its own default quality is 50. `--flush` sends each picture at once.
         command
             .args(["-t", "0", "-n", "--codec", "mjpeg", "--flush", "-o", "-"])
@@ -78,7 +90,7 @@ impl Rpicam {
         let listener = listen(stderr, Arc::clone(&last_words))?;
         Ok(Rpicam {
             description: format!("{program} ({width}x{height}, {} fps)", config.fps),
-            child,
+            child: Some(child),
             stdout,
             last_words,
             listener,
@@ -121,7 +133,7 @@ impl Rpicam {
     fn ended(&mut self) -> SourceError {
         // It closed its output; give it a moment to be gone, for its status, and its last words one
         // to be read.
-        let status = reap(&mut self.child, END_PATIENCE);
+        let status = self.child.as_mut().and_then(|child| reap(child, END_PATIENCE));
         let _ = within(END_PATIENCE, || self.listener.is_finished().then_some(()));
         let how = status.map_or("closed its output".to_owned(), |s| format!("ended ({s})"));
         let said = match self.said() {
@@ -159,6 +171,14 @@ impl Source for Rpicam {
         }
     }
 
+    fn helper(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    fn slow(&mut self, divisor: u32) {
+        self.pace.slow(divisor);
+    }
+
     fn describe(&self) -> &str {
         &self.description
     }
@@ -166,15 +186,30 @@ impl Source for Rpicam {
 
 impl Drop for Rpicam {
     fn drop(&mut self) {
-        if let Ok(id) = i32::try_from(self.child.id()) {
+        let Some(mut child) = self.child.take() else { return };
+        if let Ok(id) = i32::try_from(child.id()) {
             // The whole group: a wrapper script may have started the real program.
             let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
         }
-        if reap(&mut self.child, END_PATIENCE).is_none() {
+        if reap(&mut child, END_PATIENCE).is_none() {
             let program = &self.description;
             tracing::warn!("{program} does not die though killed: stuck in the camera's driver");
+            STUCK.lock().unwrap_or_else(PoisonError::into_inner).push(child);
         }
     }
+}
+
+/// Helpers that were killed and live on, inside a call of the driver that does not return.
+static STUCK: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
+/// More than so many are no use: the driver holds all of them.
+const MAX_STUCK: usize = 4;
+
+/// Forgets the stuck helpers that have ended since, and says how many are left.
+fn stuck() -> usize {
+    let mut stuck = STUCK.lock().unwrap_or_else(PoisonError::into_inner);
+    stuck.retain_mut(|child| child.try_wait().is_ok_and(|ended| ended.is_none()));
+    stuck.len()
 }
 
 /// Waits for a child's end, at most for `patience`.

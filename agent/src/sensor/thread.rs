@@ -9,8 +9,8 @@
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, park_timeout};
 use std::time::Duration;
 
@@ -20,10 +20,14 @@ use runtime::clock;
 use runtime::slot::Writer;
 use tokio_util::sync::CancellationToken;
 
+use super::hotplug::Hotplug;
 use super::repeats::{Repeats, Seen};
-use super::{Capture, EncoderControl, SourceError, open};
-use crate::config::{CameraConfig, ClockTrust};
-use crate::health::Health;
+use super::{
+    CameraFault, Capture, CaptureControl, EncoderControl, Manner, Place, Source, SourceError, open,
+    place,
+};
+use crate::config::{CameraConfig, ClockTrust, Config};
+use crate::health::{Failure, Health};
 
 /// A driver needs time between two attempts; a plugged-in camera should not wait long for us.
 const RETRY_MIN: Duration = Duration::from_millis(300);
@@ -33,7 +37,7 @@ const RETRY_MAX: Duration = Duration::from_secs(3);
 const MAX_BROKEN: u32 = 10;
 
 /// On top of the longest healthy turn: a thread without one for so long hangs in a call.
-const HANG_PATIENCE: Duration = Duration::from_secs(10);
+const HANG_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Threads stuck in calls that don't return, at most.
 const MAX_ABANDONED: usize = 2;
@@ -46,9 +50,53 @@ pub(crate) struct Sensor {
     pub trust: ClockTrust,
     pub frames: Writer<Frame>,
     pub control: Arc<EncoderControl>,
+    pub capture: Arc<CaptureControl>,
     pub health: Arc<Health>,
     /// The last frame's number.
     pub seq: AtomicU64,
+    /// Where the camera is, or was when it was seen last.
+    pub place: Mutex<Option<Place>>,
+    /// The process id of the program that captures; 0: none does.
+    pub helper: AtomicU32,
+}
+
+impl Sensor {
+    /// A camera that nobody has seen yet.
+    pub(crate) fn new(
+        config: &Config,
+        frames: Writer<Frame>,
+        control: Arc<EncoderControl>,
+        health: Arc<Health>,
+    ) -> Sensor {
+        Sensor {
+            id: config.id.clone(),
+            config: config.camera.clone(),
+            trust: config.clock,
+            frames,
+            control,
+            capture: Arc::default(),
+            health,
+            seq: AtomicU64::new(0),
+            place: Mutex::new(None),
+            helper: AtomicU32::new(0),
+        }
+    }
+
+    /// Where the camera is, or was when it was seen last.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a program captures.
+    pub(crate) fn has_helper(&self) -> bool {
+        self.helper.load(Ordering::Relaxed) != 0
+    }
+
+    fn is_at(&self, found: Option<Place>) {
+        if found.is_some() {
+            *self.place.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        }
+    }
 }
 
 /// A thread and its own wish to stop: one that is abandoned must not come back.
@@ -62,6 +110,9 @@ struct Thread {
 pub(crate) async fn watch(sensor: Arc<Sensor>, stop: CancellationToken) {
     const LOOK_EVERY: Duration = Duration::from_secs(1);
     let hang_after = sensor.config.longest_turn() + HANG_PATIENCE;
+    let mut hotplug = Hotplug::listen()
+        .inspect_err(|error| tracing::debug!("cameras plugged in are not heard of: {error}"))
+        .ok();
     let mut current: Option<Thread> = None;
     let mut abandoned: Vec<Thread> = Vec::new();
     loop {
@@ -72,12 +123,16 @@ pub(crate) async fn watch(sensor: Arc<Sensor>, stop: CancellationToken) {
             current = Thread::start(&sensor)
                 .inspect_err(|error| {
                     let cause = format!("no thread for the camera: {error}");
-                    sensor.health.camera.failed(cause, LOOK_EVERY);
+                    let (fault, errno) = (CameraFault::Other, error.raw_os_error());
+                    sensor.health.camera.failed(Failure { fault, cause, errno }, LOOK_EVERY);
                 })
                 .ok();
         }
-        if stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_none() {
-            break;
+        let look = tokio::time::timeout(LOOK_EVERY, plugged(&mut hotplug));
+        match stop.run_until_cancelled(look).await {
+            None => break,
+            Some(Ok(())) => sensor.capture.hurry(),
+            Some(Err(_)) => {}
         }
         let last = sensor.health.camera.turn.get().last;
         if let Some(stuck) = current.take_if(|thread| thread.silent_since(last) > hang_after) {
@@ -86,11 +141,25 @@ pub(crate) async fn watch(sensor: Arc<Sensor>, stop: CancellationToken) {
             let more = abandoned.len() < MAX_ABANDONED;
             let cure = if more { "left it behind" } else { "waiting for the watchdog" };
             let cause = format!("the camera's driver does not return; {cure}");
-            sensor.health.camera.failed(cause, LOOK_EVERY);
+            let failure = Failure { fault: CameraFault::Hung, cause, errno: None };
+            sensor.health.camera.failed(failure, LOOK_EVERY);
         }
     }
     if let Some(thread) = current {
         thread.end();
+    }
+}
+
+/// Waits until a camera is plugged in; for ever if that can't be known.
+async fn plugged(hotplug: &mut Option<Hotplug>) {
+    if let Some(listening) = hotplug
+        && let Err(error) = listening.plugged().await
+    {
+        tracing::debug!("cameras plugged in are not heard of any more: {error}");
+        *hotplug = None;
+    }
+    if hotplug.is_none() {
+        std::future::pending().await
     }
 }
 
@@ -130,6 +199,7 @@ impl Loop {
     }
 
     fn run(mut self) {
+        self.sensor.capture.attach();
         while !self.stopped() {
             // A panic leaves nothing half-done that is used again: the source is gone with it.
             let outcome = catch_unwind(AssertUnwindSafe(|| self.run_once()));
@@ -141,28 +211,39 @@ impl Loop {
             if self.stopped() {
                 return;
             }
-            let wait = self.backoff.next().unwrap_or(RETRY_MAX);
             self.sensor.health.camera.turn.touch(clock::mono());
-            self.sensor.health.camera.failed(error.to_string(), wait);
+            if matches!(error, SourceError::Asked) {
+                self.backoff.reset();
+                continue;
+            }
+            let wait = self.backoff.next().unwrap_or(RETRY_MAX);
+            let (fault, cause, errno) = (error.fault(), error.to_string(), error.errno());
+            self.sensor.health.camera.failed(Failure { fault, cause, errno }, wait);
             self.wait(wait);
         }
     }
 
     /// Opens the source and captures until something fails; `Ok` if told to stop.
     fn run_once(&mut self) -> Result<(), SourceError> {
-        let mut source = open(&self.sensor.config, self.sensor.trust)?;
-        if self.opened != source.describe() {
-            source.describe().clone_into(&mut self.opened);
-            tracing::info!(organ = "camera", "camera: opened {}", self.opened);
-        }
-        let (mut broken, mut wished) = (0, None);
-        self.sensor.control.grant(self.next_seq(), None);
+        let sensor = Arc::clone(&self.sensor);
+        let Sensor { capture: wishes, control, .. } = sensor.as_ref();
+        let asked = wishes.asked();
+        let mut source = self.open(wishes.take_manner())?;
+        let (mut broken, mut wished, mut slowed) = (0, None, 1);
+        control.grant(self.next_seq(), None);
         while !self.stopped() {
-            let wish = self.sensor.control.wished();
+            if wishes.asked() != asked {
+                return Err(SourceError::Asked);
+            }
+            let wish = control.wished();
             if std::mem::replace(&mut wished, wish) != wish
                 && let Some(delay) = source.set_quality(wish)
             {
-                self.sensor.control.grant(self.next_seq() + delay, wish);
+                control.grant(self.next_seq() + delay, wish);
+            }
+            let divisor = wishes.divisor();
+            if std::mem::replace(&mut slowed, divisor) != divisor {
+                source.slow(divisor);
             }
             match source.next() {
                 Ok(_) if self.stopped() => {}
@@ -187,6 +268,25 @@ impl Loop {
         self.sensor.seq.load(Ordering::Relaxed) + 1
     }
 
+    fn open(&mut self, manner: Manner) -> Result<Box<dyn Source>, SourceError> {
+        let Sensor { config, trust, .. } = self.sensor.as_ref();
+        if let Some(device) = &config.device {
+            // It may be there and still not open: then the ladder has to know where it is.
+            self.sensor.is_at(Place::of(device, &place::sys()));
+        }
+        let source = match manner {
+            Manner::Usual => open(config, *trust)?,
+            Manner::Other => open(&CameraConfig { manner, ..config.clone() }, *trust)?,
+        };
+        self.sensor.is_at(source.place());
+        self.sensor.helper.store(source.helper().unwrap_or(0), Ordering::Relaxed);
+        if self.opened != source.describe() {
+            source.describe().clone_into(&mut self.opened);
+            tracing::info!(organ = "camera", "camera: opened {}", self.opened);
+        }
+        Ok(source)
+    }
+
     fn publish(&mut self, capture: Capture) -> Result<(), SourceError> {
         let Sensor { id, frames, health, seq, .. } = self.sensor.as_ref();
         let Capture { picture, captured, may_repeat } = capture;
@@ -207,11 +307,15 @@ impl Loop {
         Ok(())
     }
 
-    fn wait(&self, wait: Duration) {
+    fn wait(&mut self, wait: Duration) {
         let until = clock::mono().after(wait);
         while !self.stopped() {
             let left = until.since(clock::mono());
             if left.is_zero() {
+                return;
+            }
+            if self.sensor.capture.take_hurry() {
+                self.backoff.reset();
                 return;
             }
             park_timeout(left);
@@ -247,8 +351,11 @@ mod tests {
             trust: ClockTrust::Trusted,
             frames,
             control: Arc::clone(&control),
+            capture: Arc::default(),
             health: Arc::new(Health::new()),
             seq: AtomicU64::new(0),
+            place: Mutex::new(None),
+            helper: AtomicU32::new(0),
         });
         let stop = Arc::new(AtomicBool::new(false));
         let run = Loop::new(sensor, Arc::clone(&stop));

@@ -18,7 +18,7 @@ use v4l::video::Capture as _;
 use v4l::{Device, Format, FourCC, Fraction};
 
 use super::pace::Pace;
-use super::{Capture, Source, SourceError, captured_at, probe};
+use super::{Capture, Manner, Place, Source, SourceError, captured_at, place, probe};
 use crate::config::{CameraConfig, ClockTrust};
 use crate::encode::{Range, YuyvEncoder};
 
@@ -38,6 +38,7 @@ pub(super) struct V4l2 {
     pace: Pace,
     config: CameraConfig,
     trust: ClockTrust,
+    place: Option<Place>,
     description: String,
 }
 
@@ -70,8 +71,8 @@ impl V4l2 {
         let description = format!("{} ({width}x{height} {fourcc}, {fps})", path.display());
         let pace = Pace::new(config.interval(), config.warm_up);
         let compression = compression.map(|compression| (device, compression));
-        let config = config.clone();
-        Ok(V4l2 { stream, encoder, compression, pace, config, trust, description })
+        let (config, place) = (config.clone(), Place::of(&path, &place::sys()));
+        Ok(V4l2 { stream, encoder, compression, pace, config, trust, place, description })
     }
 }
 
@@ -114,6 +115,14 @@ impl Source for V4l2 {
         Some(BUFFERS.into())
     }
 
+    fn slow(&mut self, divisor: u32) {
+        self.pace.slow(divisor);
+    }
+
+    fn place(&self) -> Option<Place> {
+        self.place.clone()
+    }
+
     fn describe(&self) -> &str {
         &self.description
     }
@@ -154,18 +163,24 @@ impl Compression {
 fn negotiate(device: &Device, path: &Path, config: &CameraConfig) -> Result<Format, SourceError> {
     let failed = |what| move |error| SourceError::Device { what, error };
     let offered = device.enum_formats().map_err(failed("the camera lists no formats"))?;
-    let wanted = FORMATS
+    let usable: Vec<FourCC> = FORMATS
         .into_iter()
         .map(FourCC::new)
-        .find(|wanted| offered.iter().any(|offer| offer.fourcc == *wanted))
-        .ok_or_else(|| {
+        .filter(|wanted| offered.iter().any(|offer| offer.fourcc == *wanted))
+        .collect();
+    let (wanted, halved) = match (usable.as_slice(), config.manner) {
+        ([_, second, ..], Manner::Other) => (*second, 1),
+        ([only], Manner::Other) => (*only, 2),
+        ([first, ..], Manner::Usual) => (*first, 1),
+        ([], _) => {
             let names: Vec<_> = offered.iter().map(|offer| offer.fourcc.to_string()).collect();
             let why = format!("offers {}, but not MJPG, JPEG or YUYV", names.join(", "));
-            SourceError::Unsuitable(path.to_owned(), why)
-        })?;
+            return Err(SourceError::Unsuitable(path.to_owned(), why));
+        }
+    };
     let size = config.size;
     let chosen = device
-        .set_format(&Format::new(size.width, size.height, wanted))
+        .set_format(&Format::new(size.width / halved, size.height / halved, wanted))
         .map_err(failed("the camera refuses its format"))?;
     if chosen.fourcc != wanted {
         let why = format!("offers {wanted}, but then chooses {}", chosen.fourcc);

@@ -1,30 +1,32 @@
-//! A status light for somebody with a ladder and no laptop: steady while pictures reach the relay,
-//! slow blinking without network, fast blinking without camera, dark while starting or off.
+//! A status light for somebody with a ladder and no laptop: steady while pictures reach the relay, dark
+//! while starting or off. Otherwise it flashes, and the number of flashes says which organ is ill: one
+//! for the relay, two for the WiFi, three for the camera, four for the system (disk, memory, heat), five
+//! if only a reboot is left and the budget is empty.
 //!
 //! `rppal` stays in this file: it works on a Raspberry Pi only, and anywhere else (or when the pin
 //! is taken) the agent says so once and goes on without a light.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rppal::gpio::{Gpio, OutputPin};
-use runtime::clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::health::Health;
 
-/// The half period of the fast blinking, and so the light's clock.
-const TICK: Duration = Duration::from_millis(100);
+/// The length of a flash, and of the dark after it.
+const TICK: Duration = Duration::from_millis(200);
 
-/// Ticks of the slow blinking's half period: 1 s of it.
-const SLOW_TICKS: u64 = 10;
+/// Ticks between two series of flashes.
+const PAUSE: u64 = 6;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Light {
     Dark,
     Steady,
-    SlowBlink,
-    FastBlink,
+    /// So many flashes, and a pause.
+    Flashes(u64),
 }
 
 /// Shows the health on pin `gpio` (BCM number) until `stop`.
@@ -38,9 +40,7 @@ pub(crate) async fn run(gpio: u8, health: Arc<Health>, stop: CancellationToken) 
         }
     };
     for tick in 0_u64.. {
-        let acknowledged = health.upload.progress.get().age(clock::mono());
-        let (camera, upload) = (health.camera.trouble(), health.upload.trouble());
-        let light = choose(camera.is_some(), upload.is_some(), acknowledged.is_some());
+        let light = choose(&health);
         pin.write(is_lit(light, tick).into());
         if stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
             break;
@@ -49,12 +49,24 @@ pub(crate) async fn run(gpio: u8, health: Arc<Health>, stop: CancellationToken) 
     pin.set_low();
 }
 
-fn choose(camera_trouble: bool, upload_trouble: bool, acknowledged: bool) -> Light {
-    match (camera_trouble, upload_trouble, acknowledged) {
-        (true, _, _) => Light::FastBlink,
-        (false, true, _) => Light::SlowBlink,
-        (false, false, true) => Light::Steady,
-        (false, false, false) => Light::Dark,
+fn choose(health: &Health) -> Light {
+    let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+    let acknowledged = health.upload.progress.get().count > 0;
+    // What costs the picture comes first.
+    if is(&health.safe_mode) {
+        Light::Flashes(5)
+    } else if health.camera.trouble().is_some() {
+        Light::Flashes(3)
+    } else if is(&health.wifi_ill) {
+        Light::Flashes(2)
+    } else if health.upload.trouble().is_some() {
+        Light::Flashes(1)
+    } else if is(&health.system_ill) {
+        Light::Flashes(4)
+    } else if acknowledged {
+        Light::Steady
+    } else {
+        Light::Dark
     }
 }
 
@@ -62,26 +74,45 @@ fn is_lit(light: Light, tick: u64) -> bool {
     match light {
         Light::Dark => false,
         Light::Steady => true,
-        Light::SlowBlink => (tick / SLOW_TICKS).is_multiple_of(2),
-        Light::FastBlink => tick.is_multiple_of(2),
+        Light::Flashes(flashes) => {
+            let at = tick % (2 * flashes + PAUSE);
+            at < 2 * flashes && at.is_multiple_of(2)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::Failure;
+    use crate::sensor::CameraFault;
 
     #[test]
     fn each_state_has_its_light() {
-        assert_eq!(choose(false, false, false), Light::Dark);
-        assert_eq!(choose(false, false, true), Light::Steady);
-        assert_eq!(choose(false, true, true), Light::SlowBlink);
-        assert_eq!(choose(true, true, true), Light::FastBlink);
-        let changes =
-            |light| (1..100).filter(|t| is_lit(light, *t) != is_lit(light, t - 1)).count();
-        assert_eq!(changes(Light::Steady), 0);
-        assert_eq!(changes(Light::SlowBlink), 9);
-        assert_eq!(changes(Light::FastBlink), 99);
+        let health = Health::new();
+        assert_eq!(choose(&health), Light::Dark);
+        health.upload.succeeded();
+        assert_eq!(choose(&health), Light::Steady);
+        health.system_ill.store(true, Ordering::Relaxed);
+        assert_eq!(choose(&health), Light::Flashes(4));
+        health.wifi_ill.store(true, Ordering::Relaxed);
+        assert_eq!(choose(&health), Light::Flashes(2));
+        let failure = Failure { fault: CameraFault::Gone, cause: "gone".to_owned(), errno: None };
+        health.camera.failed(failure, Duration::ZERO);
+        assert_eq!(choose(&health), Light::Flashes(3));
+        health.safe_mode.store(true, Ordering::Relaxed);
+        assert_eq!(choose(&health), Light::Flashes(5));
+    }
+
+    #[test]
+    fn flashes_can_be_counted() {
+        for flashes in 1..=5 {
+            let series = 2 * flashes + PAUSE;
+            let lit: u64 =
+                (0..series * 3).map(|tick| u64::from(is_lit(Light::Flashes(flashes), tick))).sum();
+            assert_eq!(lit, 3 * flashes);
+        }
+        assert!(!is_lit(Light::Dark, 0) && is_lit(Light::Steady, 1));
     }
 
     #[tokio::test]

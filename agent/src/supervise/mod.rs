@@ -1,193 +1,364 @@
-//! One task that looks at the organs' health and tells others: systemd's watchdog, `systemctl
-//! status`, the status file. It captures and sends nothing.
+//! One task that looks at the organs' health and acts on it: ladders decide (`healing.rs`), an actuator
+//! does (`act.rs`), one thing at a time. It tells others, too: systemd's watchdog, `systemctl status`,
+//! the status file (`tell.rs`). It captures and sends nothing, and no file of the pipeline knows it.
 
+mod act;
+pub(crate) mod button;
+mod chores;
+mod healer;
+mod healing;
+mod heat;
 pub(crate) mod led;
+pub(crate) mod plans;
+mod power;
 mod rate;
+mod sight;
+pub(crate) mod system;
+mod tell;
+mod watchdog;
 
+use std::collections::VecDeque;
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ladder::{Mono, Verdict, Watched, judge};
-use runtime::files::{Survives, replace};
+use ladder::{Ladder, Mono};
+use runtime::clock;
+use runtime::event::{About, Event};
+use runtime::heal::{Outcome, State};
 use runtime::settings::duration_text;
-use runtime::slot::Writer;
-use runtime::{clock, notify};
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::health::{Health, Organ, rounded};
+use self::act::{Actuator, Performed};
+use self::chores::Chores;
+use self::healer::Healer;
+use self::healing::{Deed, Healing, Order, Plans};
+use self::heat::Heat;
+use self::plans::{Action, CameraPace, Organ};
+use self::power::Power;
+use self::sight::{Seen, Setup, uploads_work};
+use self::system::{Disk, System};
+use self::tell::Teller;
+use crate::config::{ClockTrust, HealConfig};
+use crate::health::{Health, rounded};
+use crate::machine::Machine;
+use crate::network::{Blame, Network, judge};
 use crate::sensor::thread::Sensor;
-use crate::status::{OrganStatus, Status};
-use rate::Rate;
+use crate::status::CureStatus;
 
 /// How often it looks.
 const TICK: Duration = Duration::from_millis(500);
 
-/// A capture thread without a turn for so long hangs, and its replacements with it: several times
-/// the longest normal turn, which is the source's patience. See `sensor/thread.rs`.
-const CAMERA_PATIENCE: Duration = Duration::from_secs(60);
+/// How often it looks at what changes slowly: disk, memory, temperature, the healer's state.
+const SLOW_TICK: Duration = Duration::from_secs(5);
 
-/// The same for the upload loop, whose turns end with each attempt or after a few idle seconds.
-const UPLOAD_PATIENCE: Duration = Duration::from_secs(60);
+/// A change of the network that did not last so long is not worth a line.
+const NETWORK_SETTLES: Duration = Duration::from_secs(3);
 
-/// If by then neither a picture arrived nor anything failed, start-up is over all the same.
-const START_UP: Duration = Duration::from_secs(20);
+/// Cures that the status shows.
+const MAX_CURES: usize = 10;
 
 /// What the task needs.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     pub health: Arc<Health>,
     pub sensor: Arc<Sensor>,
+    pub network: Arc<Network>,
+    pub machine: Arc<Machine>,
+    pub heal: HealConfig,
+    pub clock: ClockTrust,
+    /// A watchdog of the agent's own.
+    pub watchdog: Option<PathBuf>,
     /// The longest normal turn of the upload loop.
     pub upload_turn: Duration,
+    /// Whether pictures of the time without network are kept.
+    pub keeps_pictures: bool,
     /// The relay's URL without the password.
     pub relay: String,
     pub status_file: PathBuf,
+    /// Ends the agent, with a reason, for systemd to start it anew.
+    pub quit: mpsc::Sender<String>,
 }
 
 /// Runs until `stop`.
 pub(crate) async fn run(supervisor: Supervisor, stop: CancellationToken) {
-    let mut watch = Watch {
-        started: clock::mono(),
-        ready: false,
-        withheld: false,
-        fed: None,
-        status_failed: false,
-        rate: Rate::default(),
-        feed_every: notify::watchdog_timeout().map(|timeout| timeout / 3),
-        supervisor,
-    };
+    let mut care = Care::new(supervisor);
     loop {
-        watch.look();
-        if stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
-            break;
+        care.look().await;
+        tokio::select! {
+            () = stop.cancelled() => break,
+            performed = under_way(&mut care.acting) => care.performed(performed),
+            () = care.chores.turn() => {}
+            () = tokio::time::sleep(TICK) => {}
         }
     }
-    // Nobody should read of a running agent that is gone.
-    let _ = std::fs::remove_file(&watch.supervisor.status_file);
+    care.teller.end();
 }
 
-struct Watch {
+type Acting = Pin<Box<dyn Future<Output = Performed> + Send>>;
+
+/// Waits for what is being done; for ever if nothing is.
+async fn under_way(acting: &mut Option<Acting>) -> Performed {
+    match acting {
+        Some(future) => {
+            let performed = future.await;
+            *acting = None;
+            performed
+        }
+        None => std::future::pending().await,
+    }
+}
+
+struct Care {
     supervisor: Supervisor,
-    started: Mono,
-    ready: bool,
-    withheld: bool,
-    fed: Option<Mono>,
-    feed_every: Option<Duration>,
-    status_failed: bool,
-    rate: Rate,
+    setup: Setup,
+    actuator: Arc<Actuator>,
+    healer: Healer,
+    healing: Healing,
+    heat: Heat,
+    acting: Option<Acting>,
+    chores: Chores,
+    teller: Teller,
+    cures: VecDeque<(Mono, CureStatus)>,
+    /// What was found at the last slow tick.
+    looked: Option<Mono>,
+    system: System,
+    state: Option<State>,
+    /// What the network was last judged to be, since when, and what was said of it.
+    blame: (Blame, Mono),
+    network_said: Option<(Blame, String)>,
+    no_healer_said: bool,
 }
 
-impl Watch {
-    fn look(&mut self) {
+impl Care {
+    fn new(supervisor: Supervisor) -> Care {
+        let Supervisor { heal, sensor, .. } = &supervisor;
         let now = clock::mono();
-        let Health { camera, upload, .. } = self.supervisor.health.as_ref();
-        let captured = camera.progress.get();
-        let fps = self.rate.see(now, captured.count);
-        let line = status_line(fps, captured.age(now), upload.failures());
-        let settled = upload.progress.get().count > 0
-            || camera.trouble().or(upload.trouble()).is_some()
-            || now.since(self.started) > START_UP;
-        if settled && !self.ready {
-            self.ready = true;
-            notify::ready();
-        }
-        notify::status(&line);
-        self.write_status(now, fps, line);
-        self.feed(now);
-    }
-
-    fn feed(&mut self, now: Mono) {
-        let Supervisor { health, sensor, upload_turn, .. } = &self.supervisor;
-        let camera_turn = sensor.config.longest_turn();
-        let loops = [
-            watched("camera", CAMERA_PATIENCE.max(camera_turn * 4), &health.camera),
-            watched("upload", UPLOAD_PATIENCE.max(*upload_turn * 4), &health.upload),
-        ];
-        let verdict = judge(now, self.started, &loops);
-        if let Verdict::Withhold { name, silent_for } = verdict
-            && !self.withheld
-        {
-            let silent = duration_text(rounded(silent_for));
-            tracing::error!(
-                organ = name,
-                "the {name} loop has been stuck for {silent}; leaving it to systemd's watchdog, \
-                 if there is one, to restart the agent"
-            );
-        }
-        self.withheld = verdict != Verdict::Feed;
-        let due = |every| self.fed.is_none_or(|fed| now.since(fed) >= every);
-        if verdict == Verdict::Feed && self.feed_every.is_some_and(due) {
-            self.fed = Some(now);
-            notify::feed_watchdog();
-        }
-    }
-
-    fn write_status(&mut self, now: Mono, fps: f64, line: String) {
-        let Supervisor { health, sensor, relay, status_file, .. } = &self.supervisor;
-        let status = Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            written_ms: now.since_boot().as_millis(),
-            uptime_ms: now.since(self.started).as_millis(),
-            camera_id: sensor.id.to_string(),
-            relay: relay.clone(),
-            line,
-            fps,
-            frames_corrupt: health.corrupt.load(Ordering::Relaxed),
-            frames_replaced: Writer::replaced(&sensor.frames),
-            watchdog_withheld: self.withheld,
-            camera: organ_status(&health.camera, now),
-            upload: organ_status(&health.upload, now),
+        let config = &sensor.config;
+        let power = Power::on(config.power_gpio, config.power_active);
+        let setup = Setup {
+            started: now,
+            has_power: power.is_some(),
+            keeps_pictures: supervisor.keeps_pictures,
         };
-        let written = serde_json::to_vec_pretty(&status)
-            .map_err(std::io::Error::from)
-            .and_then(|json| replace(status_file, &json, Survives::Exit));
-        if let Err(error) = &written
-            && !self.status_failed
-        {
-            let path = status_file.display();
-            tracing::warn!("can't write {path} ({error}): `stillwatch-agent status` will not work");
+        let healer = Healer::at(&heal.socket);
+        let actuator = Actuator {
+            sensor: Arc::clone(sensor),
+            healer: healer.clone(),
+            power: Mutex::new(power),
+            quit: supervisor.quit.clone(),
+        };
+        let pace = CameraPace { warm_up: config.warm_up, interval: config.interval() };
+        let plans = Plans {
+            camera: plans::camera(&heal.camera, pace),
+            wifi: plans::wifi(&heal.wifi),
+            disk: plans::disk(),
+            memory: plans::memory(),
+            clock: plans::clock(),
+        };
+        Care {
+            setup,
+            actuator: Arc::new(actuator),
+            chores: Chores::new(now, healer.clone()),
+            healer,
+            healing: Healing::new(plans),
+            heat: Heat::new(heal.max_temperature),
+            acting: None,
+            teller: Teller::new(now, supervisor.watchdog.as_deref()),
+            cures: VecDeque::new(),
+            looked: None,
+            system: System::default(),
+            state: None,
+            blame: (Blame::Nobody, now),
+            network_said: None,
+            no_healer_said: false,
+            supervisor,
         }
-        self.status_failed = written.is_err();
     }
-}
 
-fn watched(name: &'static str, patience: Duration, organ: &Organ) -> Watched {
-    Watched { name, patience, mark: organ.turn.get() }
-}
-
-fn organ_status(organ: &Organ, now: Mono) -> OrganStatus {
-    let mark = organ.progress.get();
-    let trouble = organ.trouble();
-    OrganStatus {
-        successes: mark.count,
-        failures: organ.failures(),
-        last_success_ms: mark.age(now).map(|age| age.as_millis()),
-        trouble_ms: trouble.as_ref().map(|(_, since)| now.since(*since).as_millis()),
-        trouble: trouble.map(|(cause, _)| cause),
+    async fn look(&mut self) {
+        let now = clock::mono();
+        if self.looked.is_none_or(|looked| now.since(looked) >= SLOW_TICK) {
+            self.looked = Some(now);
+            self.look_slowly(now).await;
+        }
+        self.look_at_network(now);
+        let clock_set = match self.supervisor.clock {
+            ClockTrust::Auto => clock::synchronised(),
+            ClockTrust::Trusted | ClockTrust::Untrusted => true,
+        };
+        let facts = self.supervisor.network.latest();
+        let seen = Seen {
+            now,
+            setup: &self.setup,
+            health: &self.supervisor.health,
+            sensor: &self.supervisor.sensor,
+            network: facts.as_ref(),
+            blame: self.blame.0,
+            system: self.system,
+            clock_set,
+            healer: self.state.as_ref(),
+        };
+        let sight = seen.sight();
+        for deed in self.healing.look(now, &sight) {
+            self.deed(deed);
+        }
+        let wifi = facts.and_then(|facts| facts.wifi);
+        self.chores.see(now, self.healing.is_well(), wifi.as_ref());
+        self.light();
+        self.tell(now);
     }
-}
 
-/// The line of `systemctl status`.
-fn status_line(fps: f64, age: Option<Duration>, failed: u64) -> String {
-    let last = match age {
-        Some(age) => format!("last frame {:.1} s ago", age.as_secs_f64()),
-        None => "no frame yet".to_owned(),
-    };
-    let uploads = if failed == 1 { "upload" } else { "uploads" };
-    format!("{fps:.1} fps, {last}, {failed} {uploads} failed")
-}
+    /// What the status light shows beside the loops' own trouble.
+    fn light(&self) {
+        let Health { wifi_ill, system_ill, safe_mode, .. } = self.supervisor.health.as_ref();
+        let is_ill = |organs: &[Organ]| {
+            let ill = |(organ, ladder): (Organ, &Ladder<Action>)| {
+                organs.contains(&organ) && ladder.ill_since().is_some()
+            };
+            self.healing.ladders().any(ill)
+        };
+        wifi_ill.store(is_ill(&[Organ::Wifi]), Ordering::Relaxed);
+        let slowed = self.supervisor.sensor.capture.divisor() > 1;
+        let disk = self.system.disk != Disk::Fine;
+        system_ill
+            .store(slowed || disk || is_ill(&[Organ::Disk, Organ::Memory]), Ordering::Relaxed);
+        safe_mode.store(self.healing.is_safe_mode(), Ordering::Relaxed);
+    }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    async fn look_slowly(&mut self, now: Mono) {
+        let before = self.system.disk;
+        self.system = system::look(system::state_directory()).await;
+        self.state = if self.healer.is_there() { self.healer.state() } else { None };
+        let disk = About::organ(Organ::Disk.name());
+        match self.system.disk {
+            found if found == before => {}
+            Disk::Fine => Event::DiskFine.say(disk, format_args!("disk: works again")),
+            Disk::Full => Event::DiskFull.say(disk, format_args!("disk: no room is left")),
+            Disk::ReadOnly | Disk::Hangs => Event::DiskReadOnly.say(
+                disk,
+                format_args!(
+                    "disk: can't be written to any more; pictures go on, nothing is kept of them"
+                ),
+            ),
+        }
+        let temperature = self.supervisor.machine.latest().and_then(|report| report.temperature_c);
+        if let Some(celsius) = temperature
+            && let Some(divisor) = self.heat.see(now, celsius)
+        {
+            self.supervisor.sensor.capture.slow(divisor);
+            let heat = About::organ("heat");
+            match divisor {
+                1 => Event::Cooled
+                    .say(heat, format_args!("heat: {celsius:.0} °C: all pictures again")),
+                _ => Event::Hot.say(
+                    heat,
+                    format_args!("heat: {celsius:.0} °C: only one picture in {divisor} is taken"),
+                ),
+            }
+        }
+    }
 
-    #[test]
-    fn the_line_reads_like_a_sentence() {
-        let age = Some(Duration::from_millis(120));
-        assert_eq!(status_line(5.0, age, 3), "5.0 fps, last frame 0.1 s ago, 3 uploads failed");
-        assert_eq!(status_line(0.0, None, 1), "0.0 fps, no frame yet, 1 upload failed");
+    fn look_at_network(&mut self, now: Mono) {
+        let works = uploads_work(now, &self.supervisor.health);
+        self.supervisor.network.suspect(!works);
+        let Some(facts) = self.supervisor.network.latest() else { return };
+        let blame = judge(&facts, works);
+        if blame != self.blame.0 {
+            self.blame = (blame, now);
+        }
+        let (blame, since) = self.blame;
+        let said = self.network_said.as_ref().map(|(blame, _)| *blame);
+        if said == Some(blame) || now.since(since) < NETWORK_SETTLES {
+            return;
+        }
+        let sentence = blame.sentence(&facts);
+        // That nothing is wrong at first is no news.
+        if said.is_some() || blame != Blame::Nobody {
+            Event::Network.say(About::organ("network"), format_args!("network: {sentence}"));
+        }
+        self.network_said = Some((blame, sentence));
+    }
+
+    fn deed(&mut self, deed: Deed) {
+        match deed {
+            Deed::Do(order) => self.act(order),
+            Deed::Recovered { organ, rung, lasted } => {
+                let (organ, rung) = (organ.name(), rung.map(Action::name));
+                let by = rung.map_or("by itself".to_owned(), |rung| format!("by \"{rung}\""));
+                let about = About { organ, rung, age: Some(lasted), errno: None };
+                let lasted = duration_text(rounded(lasted));
+                let text = format_args!("{organ}: well again {by} after {lasted}");
+                Event::Recovered.say(about, text);
+            }
+            Deed::GaveUp { organ, rest } => {
+                let organ = organ.name();
+                let rest = duration_text(rounded(rest));
+                Event::GaveUp.say(
+                    About::organ(organ),
+                    format_args!("{organ}: nothing has helped; beginning anew in {rest}"),
+                );
+            }
+            Deed::SafeMode { organ } => {
+                let organ = organ.name();
+                Event::SafeMode.say(
+                    About::organ(organ),
+                    format_args!(
+                        "{organ}: only a reboot is left, and the budget is empty: staying up as \
+                         it is, until it refills"
+                    ),
+                );
+            }
+        }
+    }
+
+    fn act(&mut self, order: Order) {
+        let Order { organ, action, is_news, reason } = &order;
+        let (organ, rung) = (organ.name(), action.name());
+        if *is_news {
+            let about = About { organ, rung: Some(rung), ..About::default() };
+            Event::Cure.say(about, format_args!("{organ}: trying \"{rung}\" ({reason})"));
+        } else {
+            tracing::debug!("{organ}: trying \"{rung}\" again ({reason})");
+        }
+        let actuator = Arc::clone(&self.actuator);
+        let wifi = self.supervisor.network.latest().and_then(|facts| facts.wifi);
+        let interface = wifi.map(|wifi| wifi.interface);
+        self.acting = Some(Box::pin(async move { actuator.perform(order, interface).await }));
+    }
+
+    fn performed(&mut self, performed: Performed) {
+        let now = clock::mono();
+        let available = performed.was_available();
+        let Performed { order, outcome, reached, said } = performed;
+        let (organ, rung) = (order.organ.name(), order.action.name());
+        self.healing.done(now, order.organ, available);
+        let failed = outcome != Outcome::Done;
+        if !reached && !self.no_healer_said {
+            Event::NoHealer.say(
+                About::organ(organ),
+                format_args!("the healer can't be reached ({said}): what needs root is left out"),
+            );
+        } else if failed && order.is_news && reached {
+            let about = About { organ, rung: Some(rung), ..About::default() };
+            let what = match outcome {
+                Outcome::Unavailable => "is not possible here",
+                Outcome::Refused => "is refused",
+                Outcome::Busy => "has to wait for another cure",
+                Outcome::Done | Outcome::Failed => "failed",
+            };
+            Event::CureFailed.say(about, format_args!("{organ}: \"{rung}\" {what}: {said}"));
+        }
+        self.no_healer_said = !reached;
+        if order.is_news {
+            let cure =
+                CureStatus { organ: organ.to_owned(), rung: rung.to_owned(), outcome, ago_ms: 0 };
+            self.cures.truncate(MAX_CURES - 1);
+            self.cures.push_front((now, cure));
+        }
     }
 }

@@ -17,6 +17,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use url::Url;
 
+use super::kind::Kind;
 use super::outcome::{Answer, Failure, judge};
 use super::signer::{self, Signer};
 use super::tls::{OtherKey, RelayClock, Trust, client_config};
@@ -179,7 +180,7 @@ impl Http {
                 let viewers = headers.get(wire::VIEWERS).and_then(|value| value.to_str().ok());
                 Ok(viewers.and_then(|viewers| viewers.parse().ok()))
             }
-            Ok(Err(error)) => Err(Failure { cause: explained(&error), ..Failure::default() }),
+            Ok(Err(error)) => Err(failed(&error)),
             Err(_) => Err(Failure::slow(timeout)),
         }
     }
@@ -209,9 +210,15 @@ async fn read(response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {
     Ok(body)
 }
 
+/// What an error means for the next attempt, and to the journal.
+pub(super) fn failed(error: &reqwest::Error) -> Failure {
+    let (kind, errno) = (Kind::of(error), os_error(error));
+    Failure { kind, errno, cause: explained(error), ..Failure::default() }
+}
+
 /// The innermost cause in plain words; the outer ones ("error sending request for url …") say
 /// nothing more, and would show the password.
-pub(super) fn explained(error: &reqwest::Error) -> String {
+fn explained(error: &reqwest::Error) -> String {
     if let Some(untrusted) = causes(error).find_map(untrusted) {
         return untrusted;
     }

@@ -15,6 +15,7 @@ use super::adapt::{Adapt, Step};
 use super::flight::{Flight, Patience};
 use super::http::Http;
 use super::idle::Idle;
+use super::kind::Kind;
 use super::outcome::Failure;
 use super::relays::{self, NoneOpened};
 use super::thin::Thinner;
@@ -223,7 +224,7 @@ impl Link {
         let waited = self.socket.as_ref().and_then(|socket| socket.flights.oldest()).cloned();
         let Some(flight) = waited else {
             let cause = "nothing comes from the relay any more".to_owned();
-            return self.lost(Failure { cause, ..Failure::default() });
+            return self.lost(Failure { kind: Kind::Silent, cause, ..Failure::default() });
         };
         let waited = now.since(flight.sent);
         if flight.expected.is_none() || overdue >= SLOW_LINK {
@@ -338,7 +339,7 @@ impl Link {
         let thin = step.filter(|step| step.quality.is_some());
         let rate = self.adapt.as_ref().and_then(Adapt::rate);
         Some(Report {
-            camera: Some(trouble.map(|(cause, _)| cause).unwrap_or_default()),
+            camera: Some(trouble.map(|trouble| trouble.failure.cause).unwrap_or_default()),
             upload_failures: Some(self.health.upload.failures()),
             uplink_rate: rate.map(whole),
             quality: thin.and_then(|step| step.quality),
@@ -480,7 +481,7 @@ impl Link {
             "the relay takes no WebSocket ({why}); set upload.transport = \"auto\", or look at \
              the proxy before it"
         );
-        Some(Failure { cause, hold: Some(NO_SOCKET_HOLD), slow: false })
+        Some(Failure { cause, hold: Some(NO_SOCKET_HOLD), ..Failure::rejected() })
     }
 
     fn fall_back(&mut self, why: &str, wait: Duration) {

@@ -8,6 +8,7 @@ mod adapt;
 mod flight;
 mod http;
 mod idle;
+pub(crate) mod kind;
 mod link;
 mod outcome;
 mod plain;
@@ -31,12 +32,14 @@ use tokio_retry::Retry;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::UploadConfig;
-use crate::health::Health;
+use crate::health::{self, Health};
 use crate::machine::Machine;
+use crate::network;
 use crate::offline::Offline;
 use crate::sensor::EncoderControl;
 pub(crate) use adapt::AdaptConfig;
 pub(crate) use http::{Http, HttpError, authorities};
+pub(crate) use kind::Kind as UploadFault;
 use link::Link;
 use outcome::Failure;
 pub(crate) use plain::is_local;
@@ -69,11 +72,14 @@ pub(crate) struct Uploader {
     pub control: Arc<EncoderControl>,
     pub health: Arc<Health>,
     pub machine: Arc<Machine>,
+    /// The machine's network as it looks from here.
+    pub seen: Arc<network::Network>,
 }
 
 /// Uploads until `stop`, or until no more frames can come.
 pub(crate) async fn run(uploader: Uploader, stop: CancellationToken) {
-    let Uploader { relays, config, mut frames, offline, control, health, machine } = uploader;
+    let Uploader { relays, config, mut frames, offline, control, health, machine, seen } = uploader;
+    let report = Reporter { health: Arc::clone(&health), seen };
     let link = Link::new(relays, &config, offline, control, Arc::clone(&health), machine);
     let link = Mutex::new(link);
     let mut network = Network::listen();
@@ -97,13 +103,13 @@ pub(crate) async fn run(uploader: Uploader, stop: CancellationToken) {
             };
             match next {
                 Ok(Ok(Some(frame))) => {
-                    deliver(&link, &config, frame, &mut frames, &mut network, &health).await;
+                    deliver(&link, &config, frame, &mut frames, &mut network, &report).await;
                 }
                 Ok(Ok(None)) => return,
-                Ok(Err(Failure { cause, hold, .. })) => {
+                Ok(Err(failure)) => {
                     let spread = Duration::from_millis(fastrand::u64(..SPREAD_MS));
-                    let wait = hold.map_or(spread, |hold| hold.min(MAX_HOLD));
-                    health.upload.failed(cause, wait);
+                    let wait = failure.hold.map_or(spread, |hold| hold.min(MAX_HOLD));
+                    report.failed(failure, wait);
                     tokio::time::sleep(wait).await;
                 }
                 Err(_) => {}
@@ -123,7 +129,7 @@ async fn deliver(
     first: Frame,
     frames: &mut Reader<Frame>,
     network: &mut Network,
-    health: &Health,
+    report: &Reporter,
 ) {
     let frames = std::sync::Mutex::new(frames);
     let failure = std::sync::Mutex::new(None);
@@ -132,9 +138,9 @@ async fn deliver(
     loop {
         let backoff = Backoff::new(config.retry_min, config.retry_max, fastrand::u64(..));
         let waits = backoff.map(|wait| {
-            let Failure { cause, hold, .. } = failed().take().unwrap_or_default();
-            let wait = wait.max(hold.unwrap_or_default().min(MAX_HOLD));
-            health.upload.failed(cause, wait);
+            let failure: Failure = failed().take().unwrap_or_default();
+            let wait = wait.max(failure.hold.unwrap_or_default().min(MAX_HOLD));
+            report.failed(failure, wait);
             wait
         });
         let attempt = || {
@@ -142,7 +148,7 @@ async fn deliver(
             let failed = &failed;
             async move {
                 let result = link.lock().await.send(&newest).await;
-                health.upload.turn.touch(clock::mono());
+                report.health.upload.turn.touch(clock::mono());
                 result.map_err(|failure| *failed() = Some(failure))
             }
         };
@@ -152,6 +158,22 @@ async fn deliver(
             // What was tried over the network as it was may hang; and it is worth another attempt.
             () = network.changed() => link.lock().await.network_changed(),
         }
+    }
+}
+
+/// Reports failures, with what the network looked like.
+#[derive(Debug)]
+struct Reporter {
+    health: Arc<Health>,
+    seen: Arc<network::Network>,
+}
+
+impl Reporter {
+    fn failed(&self, failure: Failure, wait: Duration) {
+        let Failure { kind, errno, cause, .. } = failure;
+        let seen = self.seen.latest().and_then(|facts| network::kind(&facts));
+        let fault = kind.seen_with(seen);
+        self.health.upload.failed(health::Failure { fault, cause, errno }, wait);
     }
 }
 

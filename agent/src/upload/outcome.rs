@@ -4,9 +4,15 @@ use std::time::Duration;
 
 use runtime::settings::duration_text;
 
+use super::kind::Kind;
+
 /// An upload that was not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Failure {
+    /// Which part of the way did not work.
+    pub kind: Kind,
+    /// The number of the system's error, if it was one.
+    pub errno: Option<i32>,
     /// For the journal: what happened, and what to do where the owner can do something.
     pub cause: String,
     /// The least wait before the next attempt.
@@ -20,6 +26,7 @@ impl Failure {
     pub(super) fn late(timeout: Duration) -> Failure {
         let timeout = duration_text(timeout);
         Failure {
+            kind: Kind::Silent,
             cause: format!("the relay did not answer within {timeout}"),
             ..Failure::default()
         }
@@ -28,6 +35,11 @@ impl Failure {
     /// The same, of a frame that was on its way.
     pub(super) fn slow(timeout: Duration) -> Failure {
         Failure { slow: true, ..Failure::late(timeout) }
+    }
+
+    /// The relay, or what answers in its place, does not take it.
+    pub(super) fn rejected() -> Failure {
+        Failure { kind: Kind::Rejected, ..Failure::default() }
     }
 }
 
@@ -92,7 +104,7 @@ pub(super) fn judge(answer: Answer<'_>) -> Result<(), Failure> {
         _ => (format!("the relay answered {status}{said}"), None),
     };
     let asked = retry_after.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-    Err(Failure { cause, hold: asked.or(hold), slow: false })
+    Err(Failure { cause, hold: asked.or(hold), ..Failure::rejected() })
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use serde::Deserialize;
 use tokio_websockets::{ClientBuilder, Config, Limits, Message, WebSocketStream};
 
 use super::flight::{Flight, Flights};
-use super::http::{Http, explained};
+use super::http::{Http, failed};
 use super::outcome::{Answer, Failure, judge};
 use super::signer::{self, Signer};
 
@@ -103,9 +103,7 @@ impl Socket {
             .header(SEC_WEBSOCKET_VERSION, "13")
             .header(SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
         let request = if ask_viewers { request.header(VIEWERS, "wanted") } else { request };
-        let failed =
-            |error| NotOpened::Failed(Failure { cause: explained(&error), ..Failure::default() });
-        let response = request.send().await.map_err(failed)?;
+        let response = request.send().await.map_err(|error| NotOpened::Failed(failed(&error)))?;
         check(&response, key.into())?;
         let offers = |name| response.headers().contains_key(name);
         let (takes_reports, takes_history) = (offers(REPORT), offers(WANTS_HISTORY));
@@ -114,7 +112,8 @@ impl Socket {
         let signer = http.signer().map(|signer| (signer.clone(), challenge));
         let info = response.extensions().get::<HttpInfo>();
         let local = info.map(|info| info.local_addr().ip());
-        let upgraded = response.upgrade().await.map_err(failed)?;
+        let upgraded =
+            response.upgrade().await.map_err(|error| NotOpened::Failed(failed(&error)))?;
         let limits = Limits::default().max_payload_len(Some(MAX_ANSWER));
         let config = Config::default().frame_size(usize::MAX);
         let mut stream = ClientBuilder::new().limits(limits).config(config).take_over(upgraded);
@@ -205,7 +204,7 @@ impl Socket {
             let why: String = why.chars().take(200).collect();
             let cause = format!("the relay refuses the picture: {why}");
             let hold = said.retry_after_ms.map(Duration::from_millis);
-            Err(Failure { cause, hold, slow: false })
+            Err(Failure { cause, hold, ..Failure::rejected() })
         };
         Heard::Answer { flight, took, outcome }
     }

@@ -33,7 +33,8 @@ pub struct Plan<A> {
     pub rungs: Vec<Rung<A>>,
     /// How long it has to be well before that counts.
     pub proof: Duration,
-    /// How long to wait after the last rung before beginning anew.
+    /// How long to wait after the last rung before beginning anew; doubled with each climb in vain, up
+    /// to eight times.
     pub rest: Duration,
 }
 
@@ -46,21 +47,29 @@ pub enum Step<A> {
         rung: usize,
         /// Which try, from 1.
         attempt: u32,
+        /// How often the ladder is being climbed in this illness, from 1.
+        climb: u32,
         /// What to do.
         action: A,
     },
     /// It is well again.
     Recovered {
-        /// The last rung that was climbed; `None`: it got well by itself.
+        /// The rung that did it, as it seems: the last one, if its patience was not over. `None`: it
+        /// got well by itself.
         rung: Option<usize>,
         /// From the first sign of illness to the first of health.
         lasted: Duration,
     },
-    /// All rungs were climbed in vain: nothing is done for so long.
-    Rests(Duration),
+    /// All rungs were climbed in vain.
+    Rests {
+        /// Nothing is done for so long.
+        rest: Duration,
+        /// How often the ladder was climbed in this illness, from 1.
+        climb: u32,
+    },
 }
 
-/// The most that relapses stretch patience by.
+/// The most that relapses stretch patience by, and climbs in vain the rest after them.
 const MAX_STRETCH: u32 = 8;
 
 /// See the module's documentation.
@@ -74,6 +83,8 @@ pub struct Ladder<A> {
     recovered: Option<Mono>,
     /// When each rung was climbed last.
     climbed: Vec<Option<Mono>>,
+    /// How often the ladder is being climbed in this illness.
+    climb: u32,
     /// Somebody else's trouble explains this organ's; since when.
     held: Option<Mono>,
 }
@@ -107,10 +118,14 @@ enum State {
     Proving {
         since: Mono,
         at: Option<At>,
+        /// It got well within that rung's patience.
+        cured: bool,
         well: Mono,
     },
+    /// All was tried, up to `at`.
     Resting {
         since: Mono,
+        at: Option<At>,
         until: Mono,
     },
 }
@@ -119,7 +134,15 @@ impl<A: Clone> Ladder<A> {
     /// A ladder on its ground.
     pub fn new(plan: Plan<A>) -> Ladder<A> {
         let climbed = vec![None; plan.rungs.len()];
-        Ladder { plan, state: State::Well, stretch: 1, recovered: None, climbed, held: None }
+        Ladder {
+            plan,
+            state: State::Well,
+            stretch: 1,
+            recovered: None,
+            climbed,
+            climb: 1,
+            held: None,
+        }
     }
 
     /// What it climbs.
@@ -159,8 +182,7 @@ impl<A: Clone> Ladder<A> {
         match self.state {
             State::Well | State::Ill { .. } => None,
             State::Acting { at, .. } | State::Waiting { at, .. } => Some(at.rung),
-            State::Proving { at, .. } => at.map(|at| at.rung),
-            State::Resting { .. } => self.plan.rungs.len().checked_sub(1),
+            State::Proving { at, .. } | State::Resting { at, .. } => at.map(|at| at.rung),
         }
     }
 
@@ -205,17 +227,18 @@ impl<A: Clone> Ladder<A> {
             State::Acting { .. } => None,
             State::Well if well => None,
             State::Well => {
+                self.climb = 1;
                 self.relapse(now);
                 self.state = State::Ill { since: now };
                 self.see(now, well, may)
             }
-            State::Proving { since, at, well: first } if well => {
+            State::Proving { since, at, cured, well: first } if well => {
                 if now.since(first) < self.plan.proof {
                     return None;
                 }
                 self.state = State::Well;
                 self.recovered = Some(now);
-                let rung = at.map(|at| at.rung);
+                let rung = at.filter(|_| cured).map(|at| at.rung);
                 Some(Step::Recovered { rung, lasted: first.since(since) })
             }
             State::Proving { since, at, .. } => {
@@ -227,38 +250,30 @@ impl<A: Clone> Ladder<A> {
                 };
                 None
             }
-            State::Ill { since } if well => self.prove(now, since, None),
-            State::Waiting { since, at, .. } if well => self.prove(now, since, Some(at)),
-            State::Resting { since, .. } if well => {
-                let top = self.plan.rungs.len().checked_sub(1);
-                self.prove(now, since, top.map(|rung| At { rung, attempt: 1 }))
-            }
+            State::Ill { since } if well => self.prove(now, since, None, false),
+            State::Waiting { since, at, .. } if well => self.prove(now, since, Some(at), true),
+            State::Resting { since, at, .. } if well => self.prove(now, since, at, false),
             _ if self.held.is_some() => None,
             State::Ill { since } => {
                 let patience = self.plan.detect.saturating_mul(self.stretch);
                 if now.since(since) < patience {
                     return None;
                 }
-                self.climb(now, since, At { rung: 0, attempt: 1 }, may)
+                self.climb(now, since, None, may)
             }
             State::Waiting { since, at, until } if now >= until => {
-                let tries = self.plan.rungs.get(at.rung).map_or(1, |rung| rung.tries.max(1));
-                let next = if at.attempt < tries {
-                    At { attempt: at.attempt + 1, ..at }
-                } else {
-                    At { rung: at.rung + 1, attempt: 1 }
-                };
-                self.climb(now, since, next, may)
+                self.climb(now, since, Some(at), may)
             }
-            State::Resting { since, until } if now >= until => {
-                self.climb(now, since, At { rung: 0, attempt: 1 }, may)
+            State::Resting { since, until, .. } if now >= until => {
+                self.climb += 1;
+                self.climb(now, since, None, may)
             }
             State::Waiting { .. } | State::Resting { .. } => None,
         }
     }
 
-    fn prove(&mut self, now: Mono, since: Mono, at: Option<At>) -> Option<Step<A>> {
-        self.state = State::Proving { since, at, well: now };
+    fn prove(&mut self, now: Mono, since: Mono, at: Option<At>, cured: bool) -> Option<Step<A>> {
+        self.state = State::Proving { since, at, cured, well: now };
         if self.plan.proof.is_zero() { self.see(now, true, |_| true) } else { None }
     }
 
@@ -270,38 +285,46 @@ impl<A: Clone> Ladder<A> {
             if now.since(recovered) < soon { (self.stretch * 2).min(MAX_STRETCH) } else { 1 };
     }
 
-    /// From `next` on upwards, the first rung that may be climbed.
+    /// The next try after `from`, or the first rung above it that may be climbed.
     fn climb(
         &mut self,
         now: Mono,
         since: Mono,
-        next: At,
+        from: Option<At>,
         may: impl Fn(&A) -> bool,
     ) -> Option<Step<A>> {
-        let above = self.plan.rungs.iter().enumerate().skip(next.rung);
-        let found = above.clone().find(|(_, rung)| may(&rung.action));
-        let Some((index, rung)) = found else {
-            let rest = self.plan.rest.saturating_mul(self.stretch);
-            self.state = State::Resting { since, until: now.after(rest) };
-            return Some(Step::Rests(rest));
+        let climb = self.climb;
+        let next = match from {
+            None => At { rung: 0, attempt: 1 },
+            Some(at) if at.attempt < self.tries(at.rung) => At { attempt: at.attempt + 1, ..at },
+            Some(at) => At { rung: at.rung + 1, attempt: 1 },
+        };
+        let mut above = self.plan.rungs.iter().enumerate().skip(next.rung);
+        let Some((index, rung)) = above.find(|(_, rung)| may(&rung.action)) else {
+            let longer = self.stretch.max(1 << (climb - 1).min(8)).min(MAX_STRETCH);
+            let rest = self.plan.rest.saturating_mul(longer);
+            self.state = State::Resting { since, at: from, until: now.after(rest) };
+            return Some(Step::Rests { rest, climb });
         };
         let at = if index == next.rung { next } else { At { rung: index, attempt: 1 } };
         let last = self.climbed.get_mut(index)?;
         let cooled = last.filter(|_| at.attempt == 1).map(|last| last.after(rung.cool_down));
-        if let Some(cooled) = cooled.filter(|cooled| *cooled > now) {
-            // The rung below is where it stands; of the first there is none.
-            self.state = match index.checked_sub(1) {
-                Some(below) => {
-                    let attempt = self.plan.rungs.get(below).map_or(1, |rung| rung.tries.max(1));
-                    State::Waiting { since, at: At { rung: below, attempt }, until: cooled }
-                }
-                None => State::Resting { since, until: cooled },
+        if let Some(until) = cooled.filter(|cooled| *cooled > now) {
+            // It stays on the rung where it is; before the first there is none.
+            self.state = match from {
+                Some(at) => State::Waiting { since, at, until },
+                None => State::Resting { since, at: None, until },
             };
             return None;
         }
         *last = Some(now);
         self.state = State::Acting { since, at };
-        Some(Step::Act { rung: index, attempt: at.attempt, action: rung.action.clone() })
+        let (action, attempt) = (rung.action.clone(), at.attempt);
+        Some(Step::Act { rung: index, attempt, climb, action })
+    }
+
+    fn tries(&self, rung: usize) -> u32 {
+        self.plan.rungs.get(rung).map_or(1, |rung| rung.tries.max(1))
     }
 }
 

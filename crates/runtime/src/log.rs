@@ -1,10 +1,13 @@
 //! Where log lines go: to the journal with their fields when systemd started us, else to stderr.
 
 use std::os::fd::AsFd;
-use std::{env, io};
+use std::{env, fmt, io};
 
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::{self, Writer};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
@@ -32,8 +35,18 @@ pub fn start() -> Result<(), TryInitError> {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(colours)
-        .with_target(false);
+        .with_target(false)
+        .fmt_fields(format::debug_fn(field).delimited(" "));
     registry.with(lines).try_init()
+}
+
+/// A field as people read it; the events' identities are for the journal.
+fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    match field.name() {
+        "message" => write!(writer, "{value:?}"),
+        "message_id" => Ok(()),
+        name => write!(writer, "{name}={value:?}"),
+    }
 }
 
 /// systemd.exec(5): `JOURNAL_STREAM` holds device and inode of the journal's socket; only if

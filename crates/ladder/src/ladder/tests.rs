@@ -52,7 +52,9 @@ fn play_if(
             Some(Step::Recovered { rung, lasted }) => {
                 said.push((second, format!("well {rung:?} {}", lasted.as_secs())));
             }
-            Some(Step::Rests(rest)) => said.push((second, format!("rests {}", rest.as_secs()))),
+            Some(Step::Rests { rest, .. }) => {
+                said.push((second, format!("rests {}", rest.as_secs())));
+            }
             None => {}
         }
     }
@@ -77,7 +79,7 @@ fn a_fault_that_stays_is_climbed_rests_and_begins_anew_but_no_rung_before_it_coo
         (395, "reopen 2"),
         (401, "reset 1"),
         (1_028, "reboot 1"),
-        (1_089, "rests 300"),
+        (1_089, "rests 600"),
     ];
     assert_eq!(texts(&said), expected);
 }
@@ -157,7 +159,7 @@ proptest! {
                     ladder.done(at(second), true);
                 }
                 match ladder.see(at(second), well, |_| true) {
-                    Some(Step::Act { rung, attempt, action }) => {
+                    Some(Step::Act { rung, attempt, action, .. }) => {
                         prop_assert!(acting.is_none());
                         let step = (rung, attempt);
                         let next = match last {
@@ -173,7 +175,7 @@ proptest! {
                         last = Some(step);
                         acting = Some(second + 3);
                     }
-                    Some(Step::Recovered { .. } | Step::Rests(_)) => last = None,
+                    Some(Step::Recovered { .. } | Step::Rests { .. }) => last = None,
                     None => {}
                 }
             }

@@ -1,0 +1,72 @@
+//! What the healer is asked for beside cures: to count the time for the reboot budget, and to tune the
+//! WiFi after each new connection.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use ladder::Mono;
+use runtime::heal::{Answer, Verb};
+
+use super::healer::Healer;
+use crate::network::Wifi;
+
+/// How often time is counted.
+const ACCOUNT_EVERY: Duration = Duration::from_secs(600);
+
+type Asking = Pin<Box<dyn Future<Output = (Verb, io::Result<Answer>)> + Send>>;
+
+/// One at a time.
+pub(super) struct Chores {
+    healer: Healer,
+    accounted: Mono,
+    /// All was well since then.
+    well: bool,
+    connected: bool,
+    tune: Option<String>,
+    asking: Option<Asking>,
+}
+
+impl Chores {
+    pub(super) fn new(now: Mono, healer: Healer) -> Chores {
+        Chores { healer, accounted: now, well: true, connected: false, tune: None, asking: None }
+    }
+
+    /// What there is to do now.
+    pub(super) fn see(&mut self, now: Mono, well: bool, wifi: Option<&Wifi>) {
+        self.well &= well;
+        let connected = wifi.is_some_and(|wifi| wifi.associated);
+        if connected && !self.connected {
+            self.tune = wifi.map(|wifi| wifi.interface.clone());
+        }
+        self.connected = connected;
+        if self.asking.is_some() || !self.healer.is_there() {
+            return;
+        }
+        let (verb, device, why) = if let Some(interface) = self.tune.take() {
+            (Verb::WifiTune, Some(interface), "connected")
+        } else if now.since(self.accounted) >= ACCOUNT_EVERY {
+            self.accounted = now;
+            let verb = if self.well { Verb::Well } else { Verb::Ill };
+            self.well = true;
+            (verb, None, "the last ten minutes")
+        } else {
+            return;
+        };
+        let healer = self.healer.clone();
+        self.asking = Some(Box::pin(async move { (verb, healer.ask(verb, device, why).await) }));
+    }
+
+    /// Goes on with what is under way; for ever if nothing is.
+    pub(super) async fn turn(&mut self) {
+        let Some(asking) = &mut self.asking else { return std::future::pending().await };
+        let (verb, answer) = asking.await;
+        self.asking = None;
+        // Nothing depends on one of them, and the next comes soon.
+        match answer {
+            Ok(answer) => tracing::debug!("{}: {:?} {}", verb.name(), answer.outcome, answer.said),
+            Err(error) => tracing::debug!("{}: {error}", verb.name()),
+        }
+    }
+}
