@@ -4,6 +4,7 @@
 use std::fs;
 use std::sync::mpsc;
 
+use super::judge::WireTrouble;
 use super::kernel::Want;
 use super::testing::{Other, block_on, in_namespace, ip};
 use super::*;
@@ -179,7 +180,9 @@ async fn one_that_panics_is_asked_anew() {
     let mut watch = Watch::of(Box::new(|| Box::new(Broken)));
     for _ in 0..2 {
         let facts = watch.look(false).await;
-        assert_eq!((facts.sight, judge(&facts, false)), (Sight::Part, Blame::Unseen));
+        // Writing the panic's back trace may take longer than a look may.
+        assert_ne!(facts.sight, Sight::Whole);
+        assert_eq!(judge(&facts, false), Blame::Unseen);
     }
 }
 

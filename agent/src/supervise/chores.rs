@@ -12,8 +12,9 @@ use runtime::heal::{Answer, Verb};
 use super::healer::Healer;
 use crate::network::Wifi;
 
-/// How often time is counted.
-const ACCOUNT_EVERY: Duration = Duration::from_secs(600);
+/// How often time is counted: seldom, since each time systemd starts the healer for it; and more often
+/// than [`ladder::Budget::MAX_ACCOUNT`].
+const ACCOUNT_EVERY: Duration = Duration::from_secs(1_800);
 
 type Asking = Pin<Box<dyn Future<Output = (Verb, io::Result<Answer>)> + Send>>;
 
@@ -50,7 +51,7 @@ impl Chores {
             self.accounted = now;
             let verb = if self.well { Verb::Well } else { Verb::Ill };
             self.well = true;
-            (verb, None, "the last ten minutes")
+            (verb, None, "the last half hour")
         } else {
             return;
         };

@@ -317,6 +317,14 @@ impl Care {
     }
 
     fn act(&mut self, order: Order) {
+        if !self.healer.is_there() && !self.no_healer_said {
+            self.no_healer_said = true;
+            let socket = self.supervisor.heal.socket.display();
+            Event::NoHealer.say(
+                About::organ(order.organ.name()),
+                format_args!("there is no healer at {socket}: what needs root is left out"),
+            );
+        }
         let Order { organ, action, is_news, reason } = &order;
         let (organ, rung) = (organ.name(), action.name());
         if *is_news {
@@ -338,12 +346,15 @@ impl Care {
         let (organ, rung) = (order.organ.name(), order.action.name());
         self.healing.done(now, order.organ, available);
         let failed = outcome != Outcome::Done;
-        if !reached && !self.no_healer_said {
+        if !reached {
+            if std::mem::replace(&mut self.no_healer_said, true) {
+                return;
+            }
             Event::NoHealer.say(
                 About::organ(organ),
                 format_args!("the healer can't be reached ({said}): what needs root is left out"),
             );
-        } else if failed && order.is_news && reached {
+        } else if failed && order.is_news {
             let about = About { organ, rung: Some(rung), ..About::default() };
             let what = match outcome {
                 Outcome::Unavailable => "is not possible here",
@@ -353,7 +364,7 @@ impl Care {
             };
             Event::CureFailed.say(about, format_args!("{organ}: \"{rung}\" {what}: {said}"));
         }
-        self.no_healer_said = !reached;
+        self.no_healer_said &= !reached || !self.healer.is_there();
         if order.is_news {
             let cure =
                 CureStatus { organ: organ.to_owned(), rung: rung.to_owned(), outcome, ago_ms: 0 };

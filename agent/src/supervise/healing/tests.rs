@@ -159,7 +159,7 @@ impl World {
     }
 
     fn account(&mut self) {
-        if self.up.saturating_sub(self.accounted) >= 10 * MINUTE {
+        if self.up.saturating_sub(self.accounted) >= 30 * MINUTE {
             self.accounted = self.up;
             let (boot, well) = (self.boot.to_string(), self.healing.is_well());
             self.budget = self.budget.clone().account(&boot, self.now(), well);

@@ -1,0 +1,75 @@
+//! `stillwatch-healer`: the only part of Stillwatch with privileges, and so a small one.
+//!
+//! Arguments and exit codes only. `serve` answers the agent: `serve.rs` (connections), `healer.rs`
+//! (requests), `hook.rs` (what is run), `down.rs` and `ledger.rs` (reboots). `boot`, `halt` and
+//! `escalate` are units of their own. Deciding when to heal does not belong here, it is the agent's.
+
+mod ask;
+mod boot;
+mod child;
+mod cli;
+mod device;
+mod down;
+mod escalate;
+mod evidence;
+mod healer;
+mod hook;
+mod journal;
+mod ledger;
+mod published;
+mod record;
+mod said;
+mod serve;
+mod site;
+mod verbs;
+
+use std::fmt::Display;
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use site::Site;
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    if let Err(error) = runtime::log::start() {
+        eprintln!("no log: {error}");
+    }
+    match command {
+        Command::Serve(serve) => run(serve::run(serve)),
+        Command::Boot(places) => ended(boot::run(&Site::new(places))),
+        Command::Halt(places) => run(boot::halt(Site::new(places))),
+        Command::Escalate(escalate) => run(escalate::run(escalate)),
+        Command::Ask(ask) => ask::run(ask).unwrap_or_else(|error| {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }),
+    }
+}
+
+/// On one thread: nothing here is heavy.
+fn run<E: Display>(program: impl Future<Output = Result<(), E>>) -> ExitCode {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let outcome = ended(runtime.block_on(program));
+            // A disk may still block one of its threads.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => {
+            tracing::error!("can't start the async runtime: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ended<E: Display>(outcome: Result<(), E>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
