@@ -91,20 +91,21 @@ impl Healer {
         let about = About { rung: Some(verb), ..About::organ(organ(hook.verb)) };
         let file = self.site.run(SAID);
         let what = hook.device.map_or(verb.to_owned(), |device| format!("{verb} of {device}"));
-        let news = Said::read(&file).news(&what, clock::mono());
-        if news {
+        // What may be the last thing that the machine does is said each time.
+        let drastic = drastic(hook.verb);
+        if drastic || Said::read(&file).news(&what, clock::mono()) {
             Event::Healing.say(about, format_args!("about to do {what}, because {}", hook.reason));
         } else {
             tracing::debug!("again about to do {what}, because {}", hook.reason);
         }
-        if drastic(hook.verb) {
+        if drastic {
             journal::sync(&self.site).await;
         }
         let answer = hook.run(&self.site, &self.left).await;
         let ok = matches!(answer.outcome, Outcome::Done);
         // Read again: another organ's verb may have ended meanwhile.
         let mut said = Said::read(&file);
-        let news = said.result(&what, clock::mono(), ok);
+        let news = said.result(&what, clock::mono(), ok) || drastic;
         said.write(&file);
         let colon = if answer.said.is_empty() { "" } else { ": " };
         match (news, answer.outcome) {

@@ -33,7 +33,7 @@ pub struct Row<'a> {
 /// It can't be written.
 pub fn record(row: &Row<'_>) {
     let Row { number, fault, detected, rungs, took, goal, how, evidence } = row;
-    let seconds = format!("{:.1}", took.as_secs_f64());
+    let seconds = format!("{:.1} s", took.as_secs_f64());
     let cells = [*fault, detected, rungs, &seconds, goal, how, evidence];
     let line = cells.map(|cell| cell.replace(['\t', '\n', '|'], " ")).join("\t");
     println!("fault {number}: {line}");

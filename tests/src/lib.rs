@@ -4,6 +4,8 @@
 
 pub mod browser;
 pub mod card;
+pub mod faults;
+pub mod guest;
 pub mod nginx;
 
 use std::net::SocketAddr;
@@ -193,6 +195,16 @@ fn agent_command(url: &str, arguments: &[&str], variables: &[(String, String)]) 
         command.env("STILLWATCH_AGENT_STATUS_FILE", path);
     }
     command
+}
+
+/// The agent's test card as a JPEG, of a size such as `640x480`.
+///
+/// # Panics
+/// No picture comes.
+pub fn test_card(size: &str) -> Vec<u8> {
+    let relay = Relay::start();
+    let _agent = agent(&relay.url(), &["--source", "pattern", "--size", size], &[]);
+    relay.frame("/live.jpeg").body
 }
 
 /// A file of the repository.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use stories::{Relay, agent, seq_of};
+use stories::{Relay, agent, seq_of, test_card};
 use testbed::eventually::eventually;
 use testbed::fakecam::{Fakecam, Fault};
 use testbed::http::{Message, get};
@@ -203,13 +203,6 @@ fn probe_and_bench_report_the_camera() {
     assert!(measured["frames"].as_u64().unwrap() >= 20, "{measured}");
     assert!(measured["bytes_per_frame"].as_u64().unwrap() > 1000, "{measured}");
     assert!(measured["peak_memory_kib"].as_u64().unwrap() > 1000, "{measured}");
-}
-
-/// A JPEG of the agent's own test card.
-fn test_card(size: &str) -> Vec<u8> {
-    let relay = Relay::start();
-    let _agent = agent(&relay.url(), &["--source", "pattern", "--size", size], &[]);
-    relay.frame("/live.jpeg").body
 }
 
 /// The size as a decoder that is not ours sees it: decodes all of the picture, strictly.

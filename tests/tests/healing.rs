@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use stories::faults::{Row, record, said};
-use stories::{Relay, agent, seq_of};
+use stories::{Relay, agent, seq_of, test_card};
 use tempfile::TempDir;
 use testbed::eventually::eventually;
 use testbed::fakecam::{Fakecam, Fault};
@@ -104,9 +104,7 @@ fn a_camera_that_stalls_is_opened_anew_and_the_table_says_how_fast() {
 fn a_helper_that_hangs_is_killed_and_another_one_started() {
     let folder = tempfile::tempdir().unwrap();
     let picture = folder.path().join("card.jpg");
-    let mut card = Command::new("ffmpeg");
-    card.args(["-v", "error", "-f", "lavfi", "-i", "testsrc=s=320x240", "-frames:v", "1"]);
-    assert!(card.arg(&picture).status().unwrap().success());
+    fs::write(&picture, test_card("320x240")).unwrap();
     // Pictures that differ, as a real sensor's noise makes them, until it is told to hang.
     let script = folder.path().join("rpicam");
     let text = format!(

@@ -270,6 +270,7 @@ impl Loop {
 
     fn open(&mut self, manner: Manner) -> Result<Box<dyn Source>, SourceError> {
         let Sensor { config, trust, .. } = self.sensor.as_ref();
+        tracing::debug!("camera: opening it ({manner:?})");
         if let Some(device) = &config.device {
             // It may be there and still not open: then the ladder has to know where it is.
             self.sensor.is_at(Place::of(device, &place::sys()));

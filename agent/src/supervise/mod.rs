@@ -132,6 +132,7 @@ struct Care {
     blame: (Blame, Mono),
     network_said: Option<(Blame, String)>,
     no_healer_said: bool,
+    undervoltage: bool,
 }
 
 impl Care {
@@ -176,6 +177,7 @@ impl Care {
             blame: (Blame::Nobody, now),
             network_said: None,
             no_healer_said: false,
+            undervoltage: false,
             supervisor,
         }
     }
@@ -246,8 +248,15 @@ impl Care {
                 ),
             ),
         }
-        let temperature = self.supervisor.machine.latest().and_then(|report| report.temperature_c);
-        if let Some(celsius) = temperature
+        let report = self.supervisor.machine.latest().unwrap_or_default();
+        let undervoltage = report.undervoltage == Some(true);
+        if undervoltage && !std::mem::replace(&mut self.undervoltage, undervoltage) {
+            Event::Undervoltage.say(
+                About::organ("power"),
+                format_args!("power: the supply's voltage is too low, or was since the start"),
+            );
+        }
+        if let Some(celsius) = report.temperature_c
             && let Some(divisor) = self.heat.see(now, celsius)
         {
             self.supervisor.sensor.capture.slow(divisor);

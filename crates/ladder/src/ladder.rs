@@ -79,6 +79,8 @@ pub struct Ladder<A> {
     state: State,
     /// Relapses stretch patience.
     stretch: u32,
+    /// It was well at some time: what is ill from the start has no relapse.
+    was_well: bool,
     /// When it recovered last.
     recovered: Option<Mono>,
     /// When each rung was climbed last.
@@ -138,6 +140,7 @@ impl<A: Clone> Ladder<A> {
             plan,
             state: State::Well,
             stretch: 1,
+            was_well: false,
             recovered: None,
             climbed,
             climb: 1,
@@ -225,7 +228,10 @@ impl<A: Clone> Ladder<A> {
         match self.state {
             // One cure at a time: whatever is seen now, it may be its doing.
             State::Acting { .. } => None,
-            State::Well if well => None,
+            State::Well if well => {
+                self.was_well = true;
+                None
+            }
             State::Well => {
                 self.climb = 1;
                 self.relapse(now);
@@ -237,7 +243,8 @@ impl<A: Clone> Ladder<A> {
                     return None;
                 }
                 self.state = State::Well;
-                self.recovered = Some(now);
+                self.recovered = Some(now).filter(|_| self.was_well);
+                self.was_well = true;
                 let rung = at.filter(|_| cured).map(|at| at.rung);
                 Some(Step::Recovered { rung, lasted: first.since(since) })
             }

@@ -83,6 +83,8 @@ events! {
     Hot, "hot", WARN, "7c7f71b3898d4154a9806988e7daeea4";
     /// It is not too hot any more.
     Cooled, "cooled", INFO, "cd64c8ab274f442490669bcb03421df8";
+    /// The supply's voltage was too low.
+    Undervoltage, "undervoltage", WARN, "94cbb5caae33442b9ad2ae2a3c3a0110";
     /// The state directory can't be written to.
     DiskReadOnly, "disk-read-only", ERROR, "2f879eae00fa4ea7ab00d7ccc0a26ec8";
     /// The state directory has no room left.

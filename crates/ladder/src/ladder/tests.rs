@@ -131,6 +131,14 @@ fn flapping_gets_more_patience() {
 }
 
 #[test]
+fn what_was_ill_from_the_start_has_no_relapse() {
+    let mut ladder = Ladder::new(plan());
+    // A camera that comes late, and falls ill later.
+    let said = play(&mut ladder, 0..120, |t| (20..80).contains(&t));
+    assert!(said.contains(&(85, "reopen 1".to_owned())), "{said:?}");
+}
+
+#[test]
 fn while_another_organ_heals_time_stands_still() {
     let mut ladder = Ladder::new(plan());
     ladder.see(at(0), false, |_| true);

@@ -1,0 +1,203 @@
+//! What is installed in the guest of the stories in `tests/machine.rs`: what our packages install, what
+//! its owner configured, and the test bed's side of cameras and networks (`tests/guest/`).
+
+use std::fs;
+use std::time::Duration;
+
+use testbed::eventually::eventually;
+use testbed::http::get;
+use testbed::machine::{HOST, Machine, Payload};
+use testbed::program::binary;
+use testbed::usbcam::UsbCamera;
+
+use crate::{PASSWORD, Relay, of_repository};
+
+/// How long anything may take in a guest that should happen soon: it is some ten times slower.
+pub const SOON: Duration = Duration::from_secs(180);
+
+/// Where the agent's files of `systemd/` are installed (`systemd/README.md`).
+const AGENT: [(&str, &str); 5] = [
+    ("stillwatch-agent.service", "/usr/lib/systemd/system/stillwatch-agent.service"),
+    ("stillwatch-agent.sysusers", "/usr/lib/sysusers.d/stillwatch-agent.conf"),
+    ("stillwatch-agent.tmpfiles", "/usr/lib/tmpfiles.d/stillwatch-agent.conf"),
+    ("60-stillwatch-agent.conf", "/usr/lib/sysctl.d/60-stillwatch-agent.conf"),
+    ("stillwatch.catalog", "/usr/lib/systemd/catalog/stillwatch.catalog"),
+];
+
+/// And the healer's, beside its hooks.
+const HEALER: [(&str, &str); 7] = [
+    ("stillwatch-healer.socket", "/usr/lib/systemd/system/stillwatch-healer.socket"),
+    ("stillwatch-healer.service", "/usr/lib/systemd/system/stillwatch-healer.service"),
+    ("stillwatch-boot.service", "/usr/lib/systemd/system/stillwatch-boot.service"),
+    ("stillwatch-escalate.service", "/usr/lib/systemd/system/stillwatch-escalate.service"),
+    (
+        "stillwatch-agent-healer.conf",
+        "/usr/lib/systemd/system/stillwatch-agent.service.d/stillwatch-agent-healer.conf",
+    ),
+    ("stillwatch-healer.tmpfiles", "/usr/lib/tmpfiles.d/stillwatch-healer.conf"),
+    ("90-stillwatch.rules", "/usr/lib/udev/rules.d/90-stillwatch.rules"),
+];
+
+/// Where NetworkManager looks for what wants to hear of a change.
+const DISPATCHER: &str = "/usr/lib/NetworkManager/dispatcher.d";
+
+/// What installing the agent installs, each file in its place, and the unit enabled.
+///
+/// # Panics
+/// It is not built.
+pub fn packages() -> Payload {
+    with_files(Payload::new(), &AGENT)
+        .install(&binary("stillwatch-agent"), "/usr/bin/stillwatch-agent", 0o755)
+        .enable("stillwatch-agent.service")
+}
+
+/// With the healer beside the agent.
+///
+/// # Panics
+/// It is not built.
+#[must_use]
+pub fn with_healer(payload: Payload) -> Payload {
+    let mut payload = with_files(payload, &HEALER)
+        .install(&binary("stillwatch-healer"), "/usr/bin/stillwatch-healer", 0o755)
+        .install(
+            &of_repository("systemd/networkmanager/50-stillwatch"),
+            &format!("{DISPATCHER}/no-wait.d/50-stillwatch"),
+            0o755,
+        )
+        .link(&format!("{DISPATCHER}/50-stillwatch"), "no-wait.d/50-stillwatch")
+        .enable_for("sockets.target", "stillwatch-healer.socket")
+        .enable("stillwatch-boot.service");
+    for name in files("systemd/heal.d") {
+        let from = of_repository("systemd/heal.d").join(&name);
+        payload = payload.install(&from, &format!("/usr/lib/stillwatch/heal.d/{name}"), 0o755);
+    }
+    payload
+}
+
+/// The same, configured to upload to `relay`. `settings` are further sections and keys of agent.toml.
+///
+/// # Panics
+/// As above.
+pub fn agent_for(relay: &Relay, settings: &str) -> Payload {
+    let url = format!("http://{HOST}:{}/", relay.address.port());
+    // Nobody synchronises the guest's clock, and it is this machine's.
+    let fixed = format!("agent.clock = \"trusted\"\nupload.relay = \"{url}\"\n");
+    packages().file("/etc/stillwatch/agent.toml", 0o644, fixed + settings).file(
+        "/etc/stillwatch/relay.password",
+        0o600,
+        format!("{PASSWORD}\n"),
+    )
+}
+
+/// With the kernel's own test camera (vivid), which moves.
+#[must_use]
+pub fn with_vivid(payload: Payload) -> Payload {
+    payload
+        .file("/etc/modules-load.d/vivid.conf", 0o644, "vivid\n")
+        // One device that captures.
+        .file("/etc/modprobe.d/vivid.conf", 0o644, "options vivid n_devs=1 node_types=0x1\n")
+}
+
+/// With a USB socket that `camera` is plugged into, whenever it is.
+#[must_use]
+pub fn with_usb_camera(payload: Payload, camera: &UsbCamera) -> Payload {
+    let payload = with_script(payload, "usb-socket");
+    payload.file("/etc/default/usb-socket", 0o644, format!("PORT={}\n", camera.port()))
+}
+
+/// The key of the access point and of the guest's configuration, at first.
+pub const KEY: &str = "the-right-key";
+
+/// With an access point as the only way out, and systemd-networkd and wpa_supplicant for wlan0.
+/// [`access_point`] tells it what to do. The kernel's own simulated radios: scanning, keys and loss of
+/// carrier are real.
+#[must_use]
+pub fn with_wifi(payload: Payload) -> Payload {
+    let network = format!(
+        "ctrl_interface=/run/wpa_supplicant\nnetwork={{\n ssid=\"stillwatch-test\"\n psk=\"{KEY}\"\n}}\n"
+    );
+    with_script(payload, "access-point")
+        .file("/var/lib/access-point/key", 0o600, format!("{KEY}\n"))
+        .file("/etc/modprobe.d/mac80211_hwsim.conf", 0o644, "options mac80211_hwsim radios=2\n")
+        .file("/etc/wpa_supplicant/wpa_supplicant-wlan0.conf", 0o600, network)
+        .file(
+            "/etc/systemd/network/30-wlan0.network",
+            0o644,
+            "[Match]\nName=wlan0\n\n[Network]\nDHCP=ipv4\nIgnoreCarrierLoss=3s\n",
+        )
+        .enable("wpa_supplicant@wlan0.service")
+}
+
+/// Tells the access point `on`, `off`, `key KEY`, or `vanish` (`tests/guest/access-point.sh`).
+///
+/// # Panics
+/// It does not do it.
+pub fn access_point(guest: &Machine, what: &str) {
+    guest.run(&format!("/usr/lib/guest/access-point.sh {what}"));
+}
+
+/// With systemd as the one who feeds the machine's watchdog, which resets it after 15 s without.
+#[must_use]
+pub fn with_watchdog(payload: Payload) -> Payload {
+    let settings = "[Manager]\nRuntimeWatchdogSec=15s\n";
+    payload.file("/etc/systemd/system.conf.d/watchdog.conf", 0o644, settings)
+}
+
+/// Waits until `relay` got two pictures that it does not have yet. Two: one may have been on its way.
+///
+/// # Panics
+/// They don't come.
+pub fn new_pictures(what: &str, relay: &Relay, deadline: Duration) {
+    let mut seen = mark(relay);
+    for _ in 0..2 {
+        seen = eventually(&format!("a new picture {what}"), deadline, || match mark(relay) {
+            mark if mark.is_some() && mark != seen => Ok(mark),
+            mark => Err(format!("{mark:?}")),
+        });
+    }
+}
+
+/// What tells the relay's newest picture from others. Numbers begin anew with the agent.
+fn mark(relay: &Relay) -> Option<(String, String)> {
+    let answer = get(relay.address, "/live.jpeg").ok()?;
+    let value = |name: &str| answer.header(name).map(str::to_owned);
+    value("frame-captured-at").zip(value("frame-seq"))
+}
+
+/// With `tests/guest/NAME.sh` as a service.
+fn with_script(payload: Payload, name: &str) -> Payload {
+    let folder = of_repository("tests/guest");
+    let (script, unit) = (format!("{name}.sh"), format!("{name}.service"));
+    payload
+        .install(&folder.join(&script), &format!("/usr/lib/guest/{script}"), 0o755)
+        .install(&folder.join(&unit), &format!("/usr/lib/systemd/system/{unit}"), 0o644)
+        .enable(&unit)
+}
+
+fn with_files(mut payload: Payload, files: &[(&str, &str)]) -> Payload {
+    for (file, place) in files {
+        payload = payload.install(&of_repository("systemd").join(file), place, 0o644);
+    }
+    payload
+}
+
+/// The names of the files in a folder of the repository.
+fn files(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(of_repository(folder)).into_iter().flatten().flatten();
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    files.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_systemd_has_a_place_in_the_guest() {
+        let known: Vec<&str> = AGENT.iter().chain(&HEALER).map(|(file, _)| *file).collect();
+        for file in files("systemd") {
+            let elsewhere = file == "README.md" || file.starts_with("stillwatch-relay.");
+            assert!(elsewhere || known.contains(&file.as_str()), "systemd/{file}");
+        }
+    }
+}
