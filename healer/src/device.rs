@@ -41,12 +41,16 @@ fn usb_camera(site: &Site, name: &str) -> bool {
         return false;
     }
     let of_this = format!("{name}:");
-    let interfaces =
-        fs::read_dir(site.below("/sys/bus/usb/devices")).into_iter().flatten().flatten();
-    let has_video = interfaces
+    let devices = fs::read_dir(site.below("/sys/bus/usb/devices")).into_iter().flatten().flatten();
+    let interfaces: Vec<String> = devices
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(&of_this))
-        .any(|entry| class_of(&entry.path()) == VIDEO_CLASS);
-    known(has_video, site.memory().join("usb").join(name))
+        .map(|entry| class_of(&entry.path()))
+        .collect();
+    let has_interfaces = !interfaces.is_empty();
+    let has_video = interfaces.iter().any(|class| class == VIDEO_CLASS);
+    // Something else may be plugged in there by now: memory is for what is not there.
+    let is_another = !has_video && has_interfaces;
+    !is_another && known(has_video, site.memory().join("usb").join(name))
 }
 
 fn class_of(interface: &Path) -> String {

@@ -119,7 +119,7 @@ fn first_time(site: &Site) -> bool {
 }
 
 /// Runs `write` beside everything else, because a broken disk may block for ever.
-async fn written<T: Send + 'static>(
+pub(crate) async fn written<T: Send + 'static>(
     write: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> std::io::Result<T> {
     match timeout(WRITTEN_WITHIN, tokio::task::spawn_blocking(write)).await {

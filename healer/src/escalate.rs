@@ -24,6 +24,15 @@ const CONFIGURATION: &str = "78";
 /// How long systemd may take to answer.
 const ASKED_WITHIN: Duration = Duration::from_secs(20);
 
+/// How long systemd may take from a failure to the next start, or to giving up.
+const DECIDED_WITHIN: Duration = Duration::from_secs(20);
+
+/// How often it is asked meanwhile.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What is asked of systemd.
+const SHOW: [&str; 8] = ["show", "-p", "SubState", "-p", "ExecMainStatus", "-p", "Result", UNIT];
+
 /// How the agent failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Failure {
@@ -33,14 +42,28 @@ enum Failure {
     Other(String),
 }
 
+/// Whether systemd has given up the agent, by what `systemctl show` prints; `None`: that is not decided.
+/// Since version 254 `OnFailure=` comes with every failure, those included after which systemd starts it
+/// again by itself (systemd.service(5), `RestartMode=`).
+fn has_given_up(shown: &str) -> Option<bool> {
+    match value(shown, "SubState") {
+        "failed" => Some(true),
+        // Somebody stopped it, or it is up again.
+        "dead" | "running" | "unknown" => Some(false),
+        _ => None,
+    }
+}
+
 /// From what `systemctl show` prints.
+fn value<'a>(shown: &'a str, name: &str) -> &'a str {
+    let mut words = shown.split_whitespace();
+    let found = words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    found.filter(|value| !value.is_empty()).unwrap_or("unknown")
+}
+
+/// From the same.
 fn judge(shown: &str) -> Failure {
-    let value = |name: &str| {
-        let found =
-            shown.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-        found.filter(|value| !value.is_empty()).unwrap_or("unknown")
-    };
-    let (status, result) = (value("ExecMainStatus"), value("Result"));
+    let (status, result) = (value(shown, "ExecMainStatus"), value(shown, "Result"));
     if status == CONFIGURATION {
         return Failure::Configuration;
     }
@@ -69,8 +92,8 @@ pub(crate) async fn run(escalate: cli::Escalate) -> Result<(), Infallible> {
     if let Err(error) = site.make() {
         tracing::warn!("the healer's folders could not be made: {error}");
     }
-    let shown = systemctl(&site, &["show", "-p", "ExecMainStatus", "-p", "Result", UNIT]).await;
-    let failure = judge(&shown.output);
+    let Some(shown) = given_up(&site).await else { return Ok(()) };
+    let failure = judge(&shown);
     let pause = match failure {
         Failure::Configuration => Duration::from_secs(pause_config),
         Failure::Other(_) => Duration::from_secs(pause),
@@ -84,6 +107,19 @@ pub(crate) async fn run(escalate: cli::Escalate) -> Result<(), Infallible> {
     sleep(pause).await;
     start_again(&site).await;
     Ok(())
+}
+
+/// What systemd says of the agent once it has given it up; `None`: it has not.
+async fn given_up(site: &Site) -> Option<String> {
+    let began = clock::mono();
+    loop {
+        let shown = systemctl(site, &SHOW).await.output;
+        match has_given_up(&shown) {
+            Some(given_up) => return given_up.then_some(shown),
+            None if clock::mono().since(began) > DECIDED_WITHIN => return None,
+            None => sleep(AGAIN).await,
+        }
+    }
 }
 
 fn say(site: &Site, sentence: &str) {
@@ -125,6 +161,23 @@ async fn systemctl(site: &Site, arguments: &[&str]) -> Ran {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_that_systemd_still_deals_with_is_none_of_ours() {
+        for (state, given_up) in [
+            ("failed", Some(true)),
+            ("running", Some(false)),
+            ("dead", Some(false)),
+            ("failed-before-auto-restart", None),
+            ("auto-restart", None),
+            ("auto-restart-queued", None),
+            ("start", None),
+        ] {
+            let shown = format!("Result=exit-code\nSubState={state}\n");
+            assert_eq!(has_given_up(&shown), given_up, "{state}");
+        }
+        assert_eq!(has_given_up(""), Some(false));
+    }
 
     #[test]
     fn a_wrong_configuration_is_told_apart() {

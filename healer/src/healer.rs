@@ -11,12 +11,12 @@ use runtime::event::{About, Event};
 use runtime::heal::{Answer, MAX_REQUEST, Outcome, Request, Verb};
 
 use crate::child::{Left, plain};
-use crate::down::{Down, SAID};
+use crate::down::{Down, SAID, written};
 use crate::hook::{Hook, answer};
 use crate::said::{Limit, Said};
 use crate::site::Site;
 use crate::verbs::{drastic, organ};
-use crate::{device, journal, ledger, published};
+use crate::{device, journal, ledger, memory, published};
 
 /// Longer reasons are cut.
 const MAX_REASON: usize = 400;
@@ -78,8 +78,8 @@ impl Healer {
         let down = |rung| Down { rung, reason, deadline };
         #[expect(clippy::wildcard_enum_match_arm, reason = "all others have hooks and no file")]
         match verb {
-            Verb::Well => self.account(true),
-            Verb::Ill => self.account(false),
+            Verb::Well => self.account(true).await,
+            Verb::Ill => self.account(false).await,
             Verb::Reboot => down("reboot").reboot(&self.site, &self.left).await,
             Verb::Poweroff => down("poweroff").poweroff(&self.site, &self.left).await,
             _ => self.heal(&Hook { verb, device, reason, deadline }).await,
@@ -103,6 +103,11 @@ impl Healer {
         }
         let answer = hook.run(&self.site, &self.left).await;
         let ok = matches!(answer.outcome, Outcome::Done);
+        if ok && hook.verb == Verb::WifiTune {
+            let site = self.site.clone();
+            // A disk that does not take it costs no more than the knowledge.
+            let _ = written(move || Ok(memory::keep(&site))).await;
+        }
         // Read again: another organ's verb may have ended meanwhile.
         let mut said = Said::read(&file);
         let news = said.result(&what, clock::mono(), ok) || drastic;
@@ -122,8 +127,9 @@ impl Healer {
         answer
     }
 
-    fn account(&self, well: bool) -> Answer {
-        match ledger::account(&self.site, well) {
+    async fn account(&self, well: bool) -> Answer {
+        let site = self.site.clone();
+        match written(move || ledger::account(&site, well).map_err(std::io::Error::other)).await {
             Ok(budget) => {
                 published::budget(&self.site, &budget);
                 answer(Outcome::Done, format!("reboots left: {}", budget.left()))
@@ -133,6 +139,11 @@ impl Healer {
                 answer(Outcome::Failed, error.to_string())
             }
         }
+    }
+
+    /// Whether something that was killed still runs.
+    pub(crate) fn has_left(&self) -> bool {
+        self.left.count() > 0
     }
 
     fn claim(&self, organ: &'static str) -> Option<Claim<'_>> {

@@ -16,6 +16,7 @@ mod healer;
 mod hook;
 mod journal;
 mod ledger;
+mod memory;
 mod published;
 mod record;
 mod said;

@@ -21,7 +21,7 @@ use crate::cli;
 use crate::healer::Healer;
 use crate::hook::answer;
 use crate::site::Site;
-use crate::{ledger, published};
+use crate::{ledger, memory, published};
 
 /// Connections at a time; the agent needs one for each organ.
 const MAX_CONNECTIONS: u32 = 16;
@@ -61,6 +61,7 @@ pub(crate) async fn run(serve: cli::Serve) -> Result<(), ServeError> {
         seats: Arc::new(Semaphore::new(MAX_CONNECTIONS as usize)),
         healer: Healer::new(site.clone(), serve.deadline_ms.map(Duration::from_millis)),
     });
+    memory::restore(&site);
     if let Ok(budget) = ledger::read(&site) {
         published::budget(&site, &budget);
     }
@@ -123,10 +124,15 @@ impl Door {
                     tracing::debug!("accept: {error}");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
-                Err(_) if self.seats.available_permits() == MAX_CONNECTIONS as usize => return,
+                // What is stuck in a driver would keep systemd from starting another healer.
+                Err(_) if self.is_idle() => return,
                 Err(_) => {}
             }
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.seats.available_permits() == MAX_CONNECTIONS as usize && !self.healer.has_left()
     }
 
     /// Whoever gets no seat is answered at once.

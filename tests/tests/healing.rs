@@ -36,7 +36,8 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// A folder of hooks for a healer.
+/// A hook of the healer's.
+#[expect(clippy::unwrap_used, reason = "it is test code")]
 fn hook(folder: &Path, verb: &str, script: &str) {
     let path = folder.join(verb);
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -44,6 +45,7 @@ fn hook(folder: &Path, verb: &str, script: &str) {
 }
 
 /// The real healer at a socket of its own.
+#[expect(clippy::unwrap_used, reason = "it is test code")]
 fn healer(folder: &Path) -> Program {
     let inside = |name: &str| folder.join(name).display().to_string();
     let mut command = command("stillwatch-healer");

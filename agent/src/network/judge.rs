@@ -69,7 +69,9 @@ pub(crate) fn judge(facts: &Facts, upload_works: bool) -> Blame {
             Gateway::NoRoute | Gateway::Unknown | Gateway::Answers => Blame::OutThere,
         };
     }
-    match &facts.wifi {
+    // On a machine with a cable, a WiFi that nobody switched on and that was never connected is not meant.
+    let is_meant = |wifi: &&Wifi| wifi.ssid.is_some() || wifi.up || facts.wire == Wire::Absent;
+    match facts.wifi.as_ref().filter(is_meant) {
         Some(wifi) => judge_wifi(wifi, facts.gateway),
         None => Blame::Wired(match facts.wire {
             Wire::Absent => WireTrouble::Absent,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ladder::Mono;
+use serde::{Deserialize, Serialize};
 
 use super::kernel::Reading;
 use super::route::{Link, Nature};
@@ -13,22 +14,38 @@ use super::{AccessPoint, Facts, Gateway, Sight, Wifi, Wire};
 /// a scan that flushes it, or that has only begun, makes nothing vanish before.
 const RECENT: Duration = Duration::from_secs(30);
 
-/// See the module's documentation.
-#[derive(Debug, Default)]
-pub(super) struct Memory {
+/// What is worth knowing after a restart: else a chip that is not there would be one that never was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Known {
     /// The WiFi interface.
     interface: Option<String>,
     /// The network that it was connected to last.
     ssid: Option<Vec<u8>>,
     /// Its access point: it may hide the network's name.
     bssid: Option<Vec<u8>>,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    known: Known,
     last_heard: Option<Mono>,
     last: Option<Facts>,
 }
 
 impl Memory {
+    /// With what was known before.
+    pub(super) fn with(known: Known) -> Memory {
+        Memory { known, ..Memory::default() }
+    }
+
+    pub(super) fn known(&self) -> &Known {
+        &self.known
+    }
+
     pub(super) fn interface(&self) -> Option<&str> {
-        self.interface.as_deref()
+        self.known.interface.as_deref()
     }
 
     /// What there was when the kernel could still be asked.
@@ -61,9 +78,9 @@ impl Memory {
     fn wifi(&mut self, reading: &Reading, now: Mono) -> Option<Wifi> {
         let station = reading.station.as_ref();
         if let Some(station) = station {
-            self.interface = Some(station.name.clone());
+            self.known.interface = Some(station.name.clone());
         }
-        let interface = self.interface.clone()?;
+        let interface = self.known.interface.clone()?;
         let link = station
             .and_then(|station| reading.links.iter().find(|link| link.index == station.index));
         let associated = link.is_some_and(|link| link.running);
@@ -81,7 +98,7 @@ impl Memory {
             up: link.is_some_and(|link| link.up),
             associated,
             address: link.is_some_and(|link| reading.addressed.contains(&link.index)),
-            ssid: self.ssid.as_deref().map(|ssid| String::from_utf8_lossy(ssid).into_owned()),
+            ssid: self.known.ssid.as_deref().map(|ssid| String::from_utf8_lossy(ssid).into_owned()),
             signal_dbm: reading.signal_dbm.or_else(|| ours?.signal_dbm).filter(|_| associated),
             access_point: self.access_point(&reading.heard, now),
             last_heard: self.last_heard,
@@ -90,19 +107,19 @@ impl Memory {
     }
 
     fn connected(&mut self, ssid: &[u8], ours: Option<&Heard>, now: Mono) {
-        if self.ssid.as_deref() != Some(ssid) {
-            self.ssid = Some(ssid.to_vec());
-            self.bssid = None;
+        if self.known.ssid.as_deref() != Some(ssid) {
+            self.known.ssid = Some(ssid.to_vec());
+            self.known.bssid = None;
         }
-        self.bssid = ours.map(|ours| ours.bssid.clone()).or(self.bssid.take());
+        self.known.bssid = ours.map(|ours| ours.bssid.clone()).or(self.known.bssid.take());
         self.last_heard = Some(now);
     }
 
     fn access_point(&mut self, heard: &[Heard], now: Mono) -> AccessPoint {
-        let Some(ssid) = &self.ssid else { return AccessPoint::Unknown };
+        let Some(ssid) = &self.known.ssid else { return AccessPoint::Unknown };
         let is_it = |heard: &&Heard| {
             heard.ssid == *ssid
-                || (heard.ssid.is_empty() && self.bssid.as_ref() == Some(&heard.bssid))
+                || (heard.ssid.is_empty() && self.known.bssid.as_ref() == Some(&heard.bssid))
         };
         if let Some(ago) = heard.iter().filter(is_it).map(|heard| heard.ago).min() {
             let when = Mono::from_boot(now.since_boot().saturating_sub(ago));

@@ -33,7 +33,7 @@ use tokio::task::JoinHandle;
 pub(crate) use gateway::Gateway;
 pub(crate) use judge::{Blame, WifiTrouble, judge, kind};
 use kernel::{Kernel, Reading, Want};
-use memory::Memory;
+use memory::{Known, Memory};
 pub(crate) use report::report;
 pub(crate) use task::Network;
 
@@ -143,6 +143,16 @@ impl Default for Watch {
 impl Watch {
     fn of(open: Box<dyn Fn() -> Box<dyn Look> + Send + Sync>) -> Watch {
         Watch { open, kernel: None, asked: None, memory: Memory::default() }
+    }
+
+    /// With what was known before.
+    fn with(known: Known) -> Watch {
+        Watch { memory: Memory::with(known), ..Watch::default() }
+    }
+
+    /// What is worth knowing after a restart.
+    fn known(&self) -> &Known {
+        self.memory.known()
     }
 
     /// Takes a look, within a second. `suspicious`: uploads are in trouble, so the kernel is made to

@@ -122,7 +122,9 @@ pub(crate) enum CameraFault {
     Helper,
     /// A call into the driver does not return.
     Hung,
-    /// Anything else: a library's panic, a wrong configuration.
+    /// It is not what the configuration says, or can't be used as it is.
+    Unsuitable,
+    /// Anything else, such as a library's panic.
     Other,
 }
 
@@ -144,9 +146,8 @@ impl SourceError {
                 CameraFault::Corrupt
             }
             SourceError::Helper(_) => CameraFault::Helper,
-            SourceError::Unsuitable(..) | SourceError::Panicked(_) | SourceError::Asked => {
-                CameraFault::Other
-            }
+            SourceError::Unsuitable(..) => CameraFault::Unsuitable,
+            SourceError::Panicked(_) | SourceError::Asked => CameraFault::Other,
         }
     }
 

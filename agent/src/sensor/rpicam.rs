@@ -80,9 +80,10 @@ impl Rpicam {
             .process_group(0);
         die_with_us(&mut command);
         let program = config.rpicam_command.display();
-        let mut child = command
-            .spawn()
-            .map_err(|error| SourceError::Helper(format!("can't start {program}: {error}")))?;
+        let mut child = command.spawn().map_err(|error| {
+            let why = format!("can't be started: {error}");
+            SourceError::Unsuitable(config.rpicam_command.clone(), why)
+        })?;
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(SourceError::Helper(format!("{program} has no pipes")));
         };

@@ -87,6 +87,11 @@ impl Sensor {
         self.place.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The longest that a healthy source may keep its thread waiting: just opened, and slowed down.
+    pub(crate) fn longest_turn(&self) -> Duration {
+        self.config.longest_turn() + self.config.interval() * self.capture.divisor()
+    }
+
     /// Whether a program captures.
     pub(crate) fn has_helper(&self) -> bool {
         self.helper.load(Ordering::Relaxed) != 0
@@ -109,7 +114,6 @@ struct Thread {
 /// Keeps a capture thread running until `stop`.
 pub(crate) async fn watch(sensor: Arc<Sensor>, stop: CancellationToken) {
     const LOOK_EVERY: Duration = Duration::from_secs(1);
-    let hang_after = sensor.config.longest_turn() + HANG_PATIENCE;
     let mut hotplug = Hotplug::listen()
         .inspect_err(|error| tracing::debug!("cameras plugged in are not heard of: {error}"))
         .ok();
@@ -134,6 +138,7 @@ pub(crate) async fn watch(sensor: Arc<Sensor>, stop: CancellationToken) {
             Some(Ok(())) => sensor.capture.hurry(),
             Some(Err(_)) => {}
         }
+        let hang_after = sensor.longest_turn() + HANG_PATIENCE;
         let last = sensor.health.camera.turn.get().last;
         if let Some(stuck) = current.take_if(|thread| thread.silent_since(last) > hang_after) {
             stuck.stop.store(true, Ordering::Relaxed);

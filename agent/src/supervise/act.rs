@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use ladder::Mono;
+use runtime::clock;
 use runtime::heal::{Outcome, Verb};
 use tokio::sync::{Mutex, mpsc};
 
@@ -12,7 +14,7 @@ use super::healer::{Healer, was_available};
 use super::healing::Order;
 use super::plans::{Action, Organ};
 use super::power::Power;
-use super::system::resident_kib;
+use super::system::{resident_kib, total_kib};
 use crate::sensor::Manner;
 use crate::sensor::thread::Sensor;
 
@@ -36,12 +38,19 @@ fn verb(action: Action) -> Option<Verb> {
     }
 }
 
+/// A process that holds less than one part in so many of all memory is not what fills it.
+const WORTH_IT: u64 = 10;
+
+/// An agent that was started less than so long ago does not end itself.
+const SETTLED: Duration = Duration::from_secs(600);
+
 /// How long the agent may take to end itself.
 const QUIT_WITHIN: Duration = Duration::from_secs(5);
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Actuator {
+    pub started: Mono,
     pub sensor: Arc<Sensor>,
     pub healer: Healer,
     pub power: Mutex<Option<Power>>,
@@ -81,7 +90,8 @@ impl Actuator {
                 Some(power) => power.cycle().await,
                 None => return Performed { outcome: Outcome::Unavailable, ..done(order) },
             },
-            Action::Shrink => self.shrink().await,
+            Action::Shrink if self.shrink().await => {}
+            Action::Shrink => return Performed { outcome: Outcome::Unavailable, ..done(order) },
             // Each opening starts another helper, after the one before was killed.
             _ => self.sensor.capture.reopen(Manner::Usual),
         }
@@ -111,15 +121,25 @@ impl Actuator {
         }
     }
 
-    /// Ends the helper if it holds more memory than the agent itself, else the agent.
-    async fn shrink(&self) {
+    /// Ends the helper if it holds more memory than the agent itself, else the agent. `false`: neither
+    /// holds so much that it would help.
+    async fn shrink(&self) -> bool {
         let helper = self.sensor.helper.load(Ordering::Relaxed);
-        let (helper_kib, own_kib) =
-            (if helper == 0 { 0 } else { resident_kib(helper) }, resident_kib(std::process::id()));
+        let helper_kib = if helper == 0 { 0 } else { resident_kib(helper) };
+        let own_kib = resident_kib(std::process::id());
+        if helper_kib.max(own_kib) < total_kib() / WORTH_IT {
+            return false;
+        }
         if helper_kib > own_kib {
-            return self.sensor.capture.reopen(Manner::Usual);
+            self.sensor.capture.reopen(Manner::Usual);
+            return true;
+        }
+        // Else one that was started a moment ago would end again and again.
+        if clock::mono().since(self.started) < SETTLED {
+            return false;
         }
         let why = format!("memory runs out, and the agent's {own_kib} KiB are the most of ours");
         let _ = tokio::time::timeout(QUIT_WITHIN, self.quit.send(why)).await;
+        true
     }
 }

@@ -53,6 +53,8 @@ async fn shut_down(healer: &Healer) {
 /// A button that is held. Pure.
 #[derive(Debug, Default)]
 struct Hold {
+    /// It was seen released: one that never is has a short circuit.
+    released: bool,
     since: Option<Mono>,
     told: bool,
 }
@@ -61,7 +63,10 @@ impl Hold {
     /// True once, when it has been held for long enough.
     fn see(&mut self, now: Mono, pressed: bool) -> bool {
         if !pressed {
-            *self = Hold::default();
+            *self = Hold { released: true, ..Hold::default() };
+            return false;
+        }
+        if !self.released {
             return false;
         }
         let since = *self.since.get_or_insert(now);
@@ -87,6 +92,10 @@ mod tests {
             }
         }
         assert_eq!(told, [250]);
+        // A line that is stuck.
+        let mut stuck = Hold::default();
+        let at = |tick| Mono::from_boot(TICK * tick);
+        assert!(!(0..1_000).any(|tick| stuck.see(at(tick), true)));
     }
 
     #[tokio::test]

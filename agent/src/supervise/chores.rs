@@ -18,10 +18,13 @@ const ACCOUNT_EVERY: Duration = Duration::from_secs(1_800);
 
 type Asking = Pin<Box<dyn Future<Output = (Verb, io::Result<Answer>)> + Send>>;
 
+/// The first time comes sooner: an agent that never lives for long has to be counted, too.
+const FIRST_ACCOUNT: Duration = Duration::from_secs(300);
+
 /// One at a time.
 pub(super) struct Chores {
     healer: Healer,
-    accounted: Mono,
+    account_at: Mono,
     /// All was well since then.
     well: bool,
     connected: bool,
@@ -31,7 +34,8 @@ pub(super) struct Chores {
 
 impl Chores {
     pub(super) fn new(now: Mono, healer: Healer) -> Chores {
-        Chores { healer, accounted: now, well: true, connected: false, tune: None, asking: None }
+        let account_at = now.after(FIRST_ACCOUNT);
+        Chores { healer, account_at, well: true, connected: false, tune: None, asking: None }
     }
 
     /// What there is to do now.
@@ -47,8 +51,8 @@ impl Chores {
         }
         let (verb, device, why) = if let Some(interface) = self.tune.take() {
             (Verb::WifiTune, Some(interface), "connected")
-        } else if now.since(self.accounted) >= ACCOUNT_EVERY {
-            self.accounted = now;
+        } else if now >= self.account_at {
+            self.account_at = now.after(ACCOUNT_EVERY);
             let verb = if self.well { Verb::Well } else { Verb::Ill };
             self.well = true;
             (verb, None, "the last half hour")

@@ -30,6 +30,9 @@ const REBOOT_OFFLINE: Duration = Duration::from_secs(15 * 60);
 /// is not there any more.
 const HEARD_LATELY: Duration = Duration::from_secs(120);
 
+/// An illness that was over so soon was none.
+const HICCUP: Duration = Duration::from_secs(3);
+
 /// How often an access point that is gone is looked for: at first, and after [`SEEK_SOON`].
 const SEEK_EVERY: Duration = Duration::from_secs(3);
 const SEEK_SLOWLY: Duration = Duration::from_secs(15);
@@ -135,7 +138,8 @@ pub(crate) struct Plans {
 pub(crate) struct Healing {
     ladders: [(Organ, Ladder<Action>); 5],
     seek: Seek,
-    safe_mode: bool,
+    /// Whose only cure left is a reboot, while there is none.
+    safe_mode: Option<Organ>,
 }
 
 impl Healing {
@@ -146,7 +150,7 @@ impl Healing {
         Healing {
             ladders: plans.map(|(organ, plan)| (organ, Ladder::new(plan))),
             seek: Seek::default(),
-            safe_mode: false,
+            safe_mode: None,
         }
     }
 
@@ -157,7 +161,7 @@ impl Healing {
 
     /// Whether reboots would be the cure, and there is none left.
     pub(crate) fn is_safe_mode(&self) -> bool {
-        self.safe_mode
+        self.safe_mode.is_some()
     }
 
     /// Whether every organ is well.
@@ -175,18 +179,27 @@ impl Healing {
     pub(crate) fn look(&mut self, now: Mono, sight: &Sight) -> Vec<Deed> {
         let mut deeds = Vec::new();
         let away = self.seek.see(now, &sight.wifi);
+        let mut seek = away;
         for index in 0..self.ladders.len() {
             let busy = self.is_acting();
             let Some((organ, ladder)) = self.ladders.get_mut(index) else { continue };
             let organ = *organ;
             let busy = busy && !ladder.is_acting();
-            ladder.hold(now, busy || held(organ, away, sight));
+            ladder.hold(now, busy || held(organ, sight));
+            if organ == Organ::Wifi {
+                if away {
+                    // When it is back, what was seen of its absence says nothing of us.
+                    ladder.begin_anew(now);
+                }
+                let is_gone = matches!(sight.wifi, WifiSight::NoAccessPoint { .. });
+                seek |= is_gone && ladder.is_resting();
+            }
             let ill_for = ladder.ill_since().map(|since| now.since(since)).unwrap_or_default();
             let may = |action: &Action| may(organ, *action, now, ill_for, sight);
             let step = ladder.see(now, is_well(organ, sight), may);
             deeds.extend(step.and_then(|step| deed(organ, ladder.plan(), step, sight)));
         }
-        if away && !self.is_acting() && self.seek.is_due(now) {
+        if seek && !self.is_acting() && self.seek.is_due(now) {
             deeds.push(Deed::Do(Order {
                 organ: Organ::Wifi,
                 action: Action::Reassociate,
@@ -220,10 +233,14 @@ impl Healing {
                 && since.is_some_and(|since| is_due(*organ, now, now.since(since), sight))
         };
         let organ = self.ladders.iter().find(wants).filter(|_| is_empty).map(|(organ, _)| *organ);
-        // While a ladder climbs once more it is no better off.
-        self.safe_mode &= is_empty && !self.is_well();
-        let organ = organ.filter(|_| !self.safe_mode)?;
-        self.safe_mode = true;
+        // While its ladder climbs once more it is no better off.
+        let still = |of: &Organ| {
+            let mut ladders = self.ladders.iter();
+            is_empty && ladders.any(|(organ, l)| organ == of && l.ill_since().is_some())
+        };
+        self.safe_mode = self.safe_mode.filter(still);
+        let organ = organ.filter(|_| self.safe_mode.is_none())?;
+        self.safe_mode = Some(organ);
         Some(Deed::SafeMode { organ })
     }
 }
@@ -238,13 +255,9 @@ fn is_well(organ: Organ, sight: &Sight) -> bool {
     }
 }
 
-/// Whether an organ's trouble is explained by another's, or by nobody's here.
-fn held(organ: Organ, access_point_away: bool, sight: &Sight) -> bool {
-    match organ {
-        Organ::Wifi => access_point_away,
-        Organ::Clock => !sight.online,
-        Organ::Camera | Organ::Disk | Organ::Memory => false,
-    }
+/// Whether an organ's trouble is explained by another's.
+fn held(organ: Organ, sight: &Sight) -> bool {
+    organ == Organ::Clock && !sight.online
 }
 
 fn may(organ: Organ, action: Action, now: Mono, ill_for: Duration, sight: &Sight) -> bool {
@@ -256,7 +269,10 @@ fn may(organ: Organ, action: Action, now: Mono, ill_for: Duration, sight: &Sight
             CameraFault::Corrupt | CameraFault::Refused(_) | CameraFault::Other => true,
             // No format brings back what has stopped; unless there is nothing better to try.
             CameraFault::NoFrame | CameraFault::Helper => !camera.usb,
-            CameraFault::Repeated | CameraFault::Gone | CameraFault::Hung => false,
+            CameraFault::Repeated
+            | CameraFault::Gone
+            | CameraFault::Hung
+            | CameraFault::Unsuitable => false,
         },
         Action::Helper => camera.helper,
         Action::Usb => healer && camera.usb,
@@ -279,10 +295,27 @@ fn may(organ: Organ, action: Action, now: Mono, ill_for: Duration, sight: &Sight
 /// Whether an organ has been ill for long enough to be worth a reboot.
 fn is_due(organ: Organ, now: Mono, ill_for: Duration, sight: &Sight) -> bool {
     match organ {
-        Organ::Camera if sight.camera.fault == CameraFault::Gone => ill_for >= REBOOT_GONE,
-        Organ::Camera => ill_for >= REBOOT_AFTER,
+        Organ::Camera => reboot_after(sight.camera.fault).is_some_and(|after| ill_for >= after),
         Organ::Wifi => ill_for >= REBOOT_OFFLINE && is_to_blame(now, sight),
         Organ::Disk | Organ::Memory | Organ::Clock => false,
+    }
+}
+
+/// After how long a camera's fault is worth a reboot; `None`: it never is.
+fn reboot_after(fault: CameraFault) -> Option<Duration> {
+    match fault {
+        CameraFault::Gone => Some(REBOOT_GONE),
+        // A matter of configuration, of rights, or of another program.
+        CameraFault::Unsuitable
+        | CameraFault::Refused(libc::EACCES | libc::EPERM | libc::EBUSY) => None,
+        // In complete darkness a cheap sensor may well see the same twice.
+        CameraFault::Repeated => None,
+        CameraFault::NoFrame
+        | CameraFault::Corrupt
+        | CameraFault::Refused(_)
+        | CameraFault::Helper
+        | CameraFault::Hung
+        | CameraFault::Other => Some(REBOOT_AFTER),
     }
 }
 
@@ -310,7 +343,9 @@ fn deed(organ: Organ, plan: &Plan<Action>, step: Step<Action>, sight: &Sight) ->
         }
         Step::Recovered { rung, lasted } => {
             let rung = rung.and_then(|rung| plan.rungs.get(rung)).map(|rung| rung.action);
-            Some(Deed::Recovered { organ, rung, lasted })
+            // A hiccup that nobody cured is no news.
+            let is_news = rung.is_some() || lasted >= HICCUP || organ == Organ::Clock;
+            is_news.then_some(Deed::Recovered { organ, rung, lasted })
         }
         Step::Rests { rest, climb } => (climb == 1).then_some(Deed::GaveUp { organ, rest }),
     }

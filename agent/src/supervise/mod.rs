@@ -41,9 +41,9 @@ use self::heat::Heat;
 use self::plans::{Action, CameraPace, Organ};
 use self::power::Power;
 use self::sight::{Seen, Setup, uploads_work};
-use self::system::{Disk, System};
+use self::system::{Disk, Looks, System};
 use self::tell::Teller;
-use crate::config::{ClockTrust, HealConfig};
+use crate::config::{ClockTrust, HealConfig, SourceKind};
 use crate::health::{Health, rounded};
 use crate::machine::Machine;
 use crate::network::{Blame, Network, judge};
@@ -126,6 +126,7 @@ struct Care {
     cures: VecDeque<(Mono, CureStatus)>,
     /// What was found at the last slow tick.
     looked: Option<Mono>,
+    looks: Looks,
     system: System,
     state: Option<State>,
     /// What the network was last judged to be, since when, and what was said of it.
@@ -148,14 +149,19 @@ impl Care {
         };
         let healer = Healer::at(&heal.socket);
         let actuator = Actuator {
+            started: now,
             sensor: Arc::clone(sensor),
             healer: healer.clone(),
             power: Mutex::new(power),
             quit: supervisor.quit.clone(),
         };
+        // A folder and a test card have no driver, no plug and no power.
+        let is_real = !matches!(config.source, SourceKind::Directory | SourceKind::Pattern);
+        let mut rungs = heal.camera.clone();
+        rungs.retain(|rung| is_real || *rung == Action::Reopen);
         let pace = CameraPace { warm_up: config.warm_up, interval: config.interval() };
         let plans = Plans {
-            camera: plans::camera(&heal.camera, pace),
+            camera: plans::camera(&rungs, pace),
             wifi: plans::wifi(&heal.wifi),
             disk: plans::disk(),
             memory: plans::memory(),
@@ -169,9 +175,10 @@ impl Care {
             healing: Healing::new(plans),
             heat: Heat::new(heal.max_temperature),
             acting: None,
-            teller: Teller::new(now, supervisor.watchdog.as_deref()),
+            teller: Teller::new(now, supervisor.watchdog.clone()),
             cures: VecDeque::new(),
             looked: None,
+            looks: Looks::default(),
             system: System::default(),
             state: None,
             blame: (Blame::Nobody, now),
@@ -234,18 +241,24 @@ impl Care {
 
     async fn look_slowly(&mut self, now: Mono) {
         let before = self.system.disk;
-        self.system = system::look(system::state_directory()).await;
-        self.state = if self.healer.is_there() { self.healer.state() } else { None };
+        let folder = system::state_directory();
+        self.system = self.looks.look(now, folder.as_deref()).await;
+        // It has the last word on reboots; before it has said anything, one may be left.
+        let unknown = State { reboots_left: 1, ..State::default() };
+        let is_there = self.healer.is_there();
+        self.state = is_there.then(|| self.healer.state().unwrap_or(unknown));
         let disk = About::organ(Organ::Disk.name());
         match self.system.disk {
             found if found == before => {}
             Disk::Fine => Event::DiskFine.say(disk, format_args!("disk: works again")),
             Disk::Full => Event::DiskFull.say(disk, format_args!("disk: no room is left")),
-            Disk::ReadOnly | Disk::Hangs => Event::DiskReadOnly.say(
+            Disk::ReadOnly => Event::DiskReadOnly.say(
                 disk,
-                format_args!(
-                    "disk: can't be written to any more; pictures go on, nothing is kept of them"
-                ),
+                format_args!("disk: can't be written to any more; pictures go on, kept in memory"),
+            ),
+            Disk::Hangs => Event::DiskReadOnly.say(
+                disk,
+                format_args!("disk: does not answer any more; pictures go on, kept in memory"),
             ),
         }
         let report = self.supervisor.machine.latest().unwrap_or_default();
@@ -273,7 +286,7 @@ impl Care {
     }
 
     fn look_at_network(&mut self, now: Mono) {
-        let works = uploads_work(now, &self.supervisor.health);
+        let works = uploads_work(&self.supervisor.health);
         self.supervisor.network.suspect(!works);
         let Some(facts) = self.supervisor.network.latest() else { return };
         let blame = judge(&facts, works);
@@ -296,6 +309,10 @@ impl Care {
     fn deed(&mut self, deed: Deed) {
         match deed {
             Deed::Do(order) => self.act(order),
+            Deed::Recovered { organ: Organ::Clock, lasted, .. } => {
+                let about = About { age: Some(lasted), ..About::organ(Organ::Clock.name()) };
+                Event::ClockSet.say(about, format_args!("clock: is set again"));
+            }
             Deed::Recovered { organ, rung, lasted } => {
                 let (organ, rung) = (organ.name(), rung.map(Action::name));
                 let by = rung.map_or("by itself".to_owned(), |rung| format!("by \"{rung}\""));
@@ -325,6 +342,7 @@ impl Care {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "two of many have a line of their own")]
     fn act(&mut self, order: Order) {
         if !self.healer.is_there() && !self.no_healer_said {
             self.no_healer_said = true;
@@ -338,6 +356,14 @@ impl Care {
         let (organ, rung) = (organ.name(), action.name());
         if *is_news {
             let about = About { organ, rung: Some(rung), ..About::default() };
+            match action {
+                Action::Shrink => {
+                    Event::MemoryLow.say(About::organ(organ), format_args!("memory: runs out"));
+                }
+                Action::AskTime => Event::ClockUnset
+                    .say(About::organ(organ), format_args!("clock: nobody has set it for 5 min")),
+                _ => {}
+            }
             Event::Cure.say(about, format_args!("{organ}: trying \"{rung}\" ({reason})"));
         } else {
             tracing::debug!("{organ}: trying \"{rung}\" again ({reason})");

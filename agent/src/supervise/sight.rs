@@ -18,9 +18,6 @@ use crate::sensor::thread::Sensor;
 /// On top of the time without a picture after which the capture thread itself gives up.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// An upload that long ago says that the network works.
-const LATELY: Duration = Duration::from_secs(20);
-
 /// What does not change while the agent runs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Setup {
@@ -29,10 +26,10 @@ pub(super) struct Setup {
     pub keeps_pictures: bool,
 }
 
-/// Whether uploads get through.
-pub(super) fn uploads_work(now: Mono, health: &Health) -> bool {
-    let age = health.upload.progress.get().age(now);
-    age.is_some_and(|age| age < LATELY) && health.upload.trouble().is_none()
+/// Whether uploads get through, as far as there were any: a camera that is dead, slow or idle says nothing
+/// of the network.
+pub(super) fn uploads_work(health: &Health) -> bool {
+    health.upload.progress.get().count > 0 && health.upload.trouble().is_none()
 }
 
 fn camera(now: Mono, setup: &Setup, health: &Health, sensor: &Sensor) -> CameraSight {
@@ -100,7 +97,7 @@ impl Seen<'_> {
             wifi: wifi(self.network, self.blame),
             access_point_heard: heard,
             wired: self.network.is_some_and(|facts| facts.wire == Wire::Carries),
-            online: uploads_work(self.now, self.health) || self.blame == Blame::OutThere,
+            online: uploads_work(self.health) || self.blame == Blame::OutThere,
             keeps_pictures: self.setup.keeps_pictures,
             disk_full: self.system.disk == Disk::Full,
             memory_low: self.system.memory_low,

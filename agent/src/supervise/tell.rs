@@ -1,7 +1,7 @@
 //! Tells others how the agent is: systemd and its watchdog, a watchdog of the agent's own, `systemctl
 //! status`, the status file. It decides only whether the watchdogs may be fed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -30,6 +30,9 @@ const UPLOAD_PATIENCE: Duration = Duration::from_secs(60);
 /// And for an act of healing: the longest deadline of a verb, and time to start the healer.
 const HEALING_PATIENCE: Duration = Duration::from_secs(90);
 
+/// After so long an agent stays up: with eight starts in half an hour the unit's start limit is another one.
+const STAYS_UP: Duration = Duration::from_secs(240);
+
 /// If by then neither a picture arrived nor anything failed, start-up is over all the same.
 const START_UP: Duration = Duration::from_secs(20);
 
@@ -41,6 +44,8 @@ pub(super) struct Teller {
     withheld: bool,
     fed: Option<Mono>,
     feed_every: Option<Duration>,
+    /// To be armed when the agent has lived for a while.
+    to_arm: Option<PathBuf>,
     watchdog: Option<Watchdog>,
     /// When the present act of healing began.
     acting_since: Option<Mono>,
@@ -49,14 +54,15 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    pub(super) fn new(now: Mono, watchdog: Option<&Path>) -> Teller {
+    pub(super) fn new(now: Mono, watchdog: Option<PathBuf>) -> Teller {
         Teller {
             started: now,
             ready: false,
             withheld: false,
             fed: None,
             feed_every: notify::watchdog_timeout().map(|timeout| timeout / 3),
-            watchdog: Watchdog::arm(watchdog),
+            to_arm: watchdog,
+            watchdog: None,
             acting_since: None,
             status_failed: false,
             rate: Rate::default(),
@@ -92,6 +98,11 @@ impl Teller {
         if self.feed_every.is_some_and(due) {
             self.fed = Some(now);
             notify::feed_watchdog();
+        }
+        if now.since(self.started) >= STAYS_UP
+            && let Some(device) = self.to_arm.take()
+        {
+            self.watchdog = Watchdog::arm(&device);
         }
         if let Some(watchdog) = &mut self.watchdog {
             watchdog.feed();
@@ -138,7 +149,7 @@ impl Care {
     /// time; so does each act of healing.
     fn verdict(&mut self, now: Mono) -> Verdict {
         let Supervisor { health, sensor, upload_turn, .. } = &self.supervisor;
-        let camera_turn = sensor.config.longest_turn();
+        let camera_turn = sensor.longest_turn();
         let camera_patience = CAMERA_PATIENCE.max(camera_turn * 4);
         let is_acting = self.acting.is_some();
         let acting_since = is_acting.then(|| self.teller.acting_since.unwrap_or(now));

@@ -1,7 +1,8 @@
 //! A watchdog of the agent's own, beside systemd's: a second hardware one, or the kernel's softdog.
 //!
 //! It is fed together with systemd's, so by progress. An agent that ends in order takes the hand away
-//! from it; one that is killed, or hangs, does not.
+//! from it; one that is killed, or hangs, does not. So it is armed only by an agent that has lived for a
+//! while: one that crashes again and again must not reset the machine outside the budget.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -26,9 +27,8 @@ nix::ioctl_readwrite!(set_timeout, SET_TIMEOUT.0, SET_TIMEOUT.1, i32);
 pub(super) struct Watchdog(File);
 
 impl Watchdog {
-    /// Arms the watchdog, if one is configured. Says so if it can't be.
-    pub(super) fn arm(device: Option<&Path>) -> Option<Watchdog> {
-        let device = device?;
+    /// Arms the watchdog. Says so if it can't be.
+    pub(super) fn arm(device: &Path) -> Option<Watchdog> {
         let name = device.display();
         let armed = Watchdog::open(device).inspect_err(|error| {
             tracing::warn!("watchdog.device: {name} can't be armed: {error}; going on without");
@@ -75,9 +75,7 @@ mod tests {
     fn what_is_no_watchdog_is_left_alone() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "precious").unwrap();
-        assert!(Watchdog::arm(Some(file.path())).is_none());
-        assert!(
-            Watchdog::arm(Some(Path::new("/nowhere"))).is_none() && Watchdog::arm(None).is_none()
-        );
+        assert!(Watchdog::arm(file.path()).is_none());
+        assert!(Watchdog::arm(Path::new("/nowhere")).is_none());
     }
 }

@@ -115,6 +115,8 @@ enum State {
         since: Mono,
         at: At,
         until: Mono,
+        /// Health would be its doing.
+        cured: bool,
     },
     /// Well since `well`, and not yet believed.
     Proving {
@@ -123,6 +125,8 @@ enum State {
         /// It got well within that rung's patience.
         cured: bool,
         well: Mono,
+        /// All was tried, and nothing was to be done until then.
+        rest: Option<Mono>,
     },
     /// All was tried, up to `at`.
     Resting {
@@ -193,19 +197,36 @@ impl<A: Clone> Ladder<A> {
     pub fn hold(&mut self, now: Mono, hold: bool) {
         match (hold, self.held) {
             (true, None) => self.held = Some(now),
-            (false, Some(since)) => {
+            (false, Some(held)) => {
                 self.held = None;
-                self.shift(now.since(since));
+                self.shift(now, held);
             }
             _ => {}
         }
     }
 
-    fn shift(&mut self, by: Duration) {
+    fn shift(&mut self, now: Mono, held: Mono) {
+        let later = |moment: &mut Mono| {
+            // What began meanwhile was held from then on only.
+            let by = now.since(held.max(*moment));
+            *moment = moment.after(by);
+        };
         match &mut self.state {
-            State::Ill { since } => *since = since.after(by),
-            State::Waiting { until, .. } | State::Resting { until, .. } => *until = until.after(by),
+            State::Ill { since } => later(since),
+            State::Waiting { since, until, .. } | State::Resting { since, until, .. } => {
+                later(since);
+                *until = until.after(now.since(held));
+            }
             State::Well | State::Acting { .. } | State::Proving { .. } => {}
+        }
+    }
+
+    /// What was seen so far says nothing any more: if it is ill, it is so from now on, and is climbed from
+    /// the ground. What is being done goes on.
+    pub fn begin_anew(&mut self, now: Mono) {
+        if matches!(self.state, State::Ill { .. } | State::Waiting { .. } | State::Resting { .. }) {
+            self.climb = 1;
+            self.state = State::Ill { since: now };
         }
     }
 
@@ -216,9 +237,10 @@ impl<A: Clone> Ladder<A> {
         let Some(rung) = self.plan.rungs.get(at.rung) else { return };
         self.state = if available {
             let until = now.after(rung.patience.saturating_mul(self.stretch));
-            State::Waiting { since, at, until }
+            State::Waiting { since, at, until, cured: true }
         } else {
-            State::Waiting { since, at: At { attempt: rung.tries.max(1), ..at }, until: now }
+            let at = At { attempt: rung.tries.max(1), ..at };
+            State::Waiting { since, at, until: now, cured: false }
         };
     }
 
@@ -238,7 +260,7 @@ impl<A: Clone> Ladder<A> {
                 self.state = State::Ill { since: now };
                 self.see(now, well, may)
             }
-            State::Proving { since, at, cured, well: first } if well => {
+            State::Proving { since, at, cured, well: first, .. } if well => {
                 if now.since(first) < self.plan.proof {
                     return None;
                 }
@@ -248,18 +270,23 @@ impl<A: Clone> Ladder<A> {
                 let rung = at.filter(|_| cured).map(|at| at.rung);
                 Some(Step::Recovered { rung, lasted: first.since(since) })
             }
-            State::Proving { since, at, .. } => {
+            State::Proving { since, at, rest, .. } => {
                 // It goes on where it was: this health was none. But a hiccup is no reason either.
                 let until = now.after(self.plan.detect);
-                self.state = match at {
-                    Some(at) => State::Waiting { since, at, until },
-                    None => State::Ill { since: now },
+                self.state = match (at, rest) {
+                    (at, Some(until)) => State::Resting { since, at, until },
+                    (Some(at), None) => State::Waiting { since, at, until, cured: false },
+                    (None, None) => State::Ill { since: now },
                 };
                 None
             }
-            State::Ill { since } if well => self.prove(now, since, None, false),
-            State::Waiting { since, at, .. } if well => self.prove(now, since, Some(at), true),
-            State::Resting { since, at, .. } if well => self.prove(now, since, at, false),
+            State::Ill { since } if well => self.prove(now, since, None, false, None),
+            State::Waiting { since, at, cured, .. } if well => {
+                self.prove(now, since, Some(at), cured, None)
+            }
+            State::Resting { since, at, until } if well => {
+                self.prove(now, since, at, false, Some(until))
+            }
             _ if self.held.is_some() => None,
             State::Ill { since } => {
                 let patience = self.plan.detect.saturating_mul(self.stretch);
@@ -268,7 +295,7 @@ impl<A: Clone> Ladder<A> {
                 }
                 self.climb(now, since, None, may)
             }
-            State::Waiting { since, at, until } if now >= until => {
+            State::Waiting { since, at, until, .. } if now >= until => {
                 self.climb(now, since, Some(at), may)
             }
             State::Resting { since, until, .. } if now >= until => {
@@ -279,8 +306,15 @@ impl<A: Clone> Ladder<A> {
         }
     }
 
-    fn prove(&mut self, now: Mono, since: Mono, at: Option<At>, cured: bool) -> Option<Step<A>> {
-        self.state = State::Proving { since, at, cured, well: now };
+    fn prove(
+        &mut self,
+        now: Mono,
+        since: Mono,
+        at: Option<At>,
+        cured: bool,
+        rest: Option<Mono>,
+    ) -> Option<Step<A>> {
+        self.state = State::Proving { since, at, cured, well: now, rest };
         if self.plan.proof.is_zero() { self.see(now, true, |_| true) } else { None }
     }
 
@@ -319,7 +353,7 @@ impl<A: Clone> Ladder<A> {
         if let Some(until) = cooled.filter(|cooled| *cooled > now) {
             // It stays on the rung where it is; before the first there is none.
             self.state = match from {
-                Some(at) => State::Waiting { since, at, until },
+                Some(at) => State::Waiting { since, at, until, cured: false },
                 None => State::Resting { since, at: None, until },
             };
             return None;

@@ -6,7 +6,8 @@ use crate::stage::Stage;
 
 const PAUSES: [&str; 4] = ["--pause", "0", "--pause-config", "0"];
 
-const SHOW: &str = "systemctl show -p ExecMainStatus -p Result stillwatch-agent.service";
+const SHOW: &str =
+    "systemctl show -p SubState -p ExecMainStatus -p Result stillwatch-agent.service";
 const AGAIN: [&str; 3] = [
     "systemctl is-failed --quiet stillwatch-agent.service",
     "systemctl reset-failed stillwatch-agent.service",
@@ -18,7 +19,9 @@ fn stage(status: u8) -> Stage {
     let stage = Stage::new();
     stage.tool(
         "systemctl",
-        &format!("case $1 in show) echo Result=exit-code; echo ExecMainStatus={status} ;; esac"),
+        &format!(
+            "case $1 in show) echo SubState=failed Result=exit-code ExecMainStatus={status} ;; esac"
+        ),
     );
     stage.tool("journalctl", "");
     stage.hook(Verb::Reboot, "echo reboot >>$STAGE/calls");
@@ -62,7 +65,18 @@ fn a_wrong_configuration_costs_no_reboot() {
 #[test]
 fn what_was_stopped_meanwhile_stays_so() {
     let stage = stage(1);
-    stage.tool("systemctl", "[ $1 != is-failed ]");
+    stage.tool("systemctl", "echo SubState=failed; [ $1 != is-failed ]");
     stage.run("escalate", &PAUSES);
     assert_eq!(stage.calls().last().unwrap(), AGAIN[0]);
+}
+
+#[test]
+fn what_systemd_starts_again_by_itself_is_left_to_it() {
+    let stage = stage(1);
+    let tool = "[ -e $STAGE/asked ] && echo SubState=running || echo SubState=auto-restart; \
+                touch $STAGE/asked";
+    stage.tool("systemctl", tool);
+    stage.run("escalate", &PAUSES);
+    assert_eq!(stage.calls(), [SHOW, SHOW]);
+    assert!(!stage.path("state/reboots").exists());
 }

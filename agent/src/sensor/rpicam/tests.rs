@@ -95,7 +95,7 @@ fn a_missing_program_is_named() {
     let config =
         CameraConfig { rpicam_command: "/none/rpicam-vid".into(), ..CameraConfig::default() };
     let Err(error) = Rpicam::open(&config, ClockTrust::Auto) else { panic!("it opened") };
-    assert!(error.to_string().contains("can't start /none/rpicam-vid"), "{error}");
+    assert!(error.to_string().contains("/none/rpicam-vid: can't be started"), "{error}");
     assert!(!is_installed(&config.rpicam_command));
     assert!(is_installed(Path::new("sh")));
 }

@@ -131,6 +131,44 @@ fn flapping_gets_more_patience() {
 }
 
 #[test]
+fn a_hold_counts_for_no_illness() {
+    // It fell ill before, and waits for its second rung.
+    let mut ladder = Ladder::new(plan());
+    play(&mut ladder, 0..15, |_| false);
+    ladder.hold(at(15), true);
+    play(&mut ladder, 15..10_000, |_| false);
+    ladder.hold(at(10_000), false);
+    assert_eq!(ladder.ill_since(), Some(at(9_985)));
+    // It fell ill meanwhile.
+    let mut ladder = Ladder::new(plan());
+    ladder.hold(at(0), true);
+    play(&mut ladder, 900..1_000, |_| false);
+    ladder.hold(at(1_000), false);
+    assert_eq!(ladder.ill_since(), Some(at(1_000)));
+    assert_eq!(texts(&play(&mut ladder, 1_000..1_006, |_| false)), [(1_005, "reopen 1")]);
+}
+
+#[test]
+fn begun_anew_it_is_climbed_from_the_ground() {
+    let mut ladder = Ladder::new(plan());
+    play(&mut ladder, 0..70, |_| false);
+    ladder.begin_anew(at(70));
+    assert_eq!((ladder.ill_since(), ladder.rung()), (Some(at(70)), None));
+    assert_eq!(texts(&play(&mut ladder, 70..77, |_| false)), [(75, "reopen 1")]);
+}
+
+#[test]
+fn a_good_moment_in_a_rest_makes_it_no_longer_and_claims_no_cure() {
+    let mut ladder = Ladder::new(plan());
+    let said = play(&mut ladder, 0..600, |t| t > 100 && t % 50 == 0);
+    assert!(said.contains(&(389, "reopen 1".to_owned())), "{said:?}");
+    // Recovers during the rest: by itself.
+    let mut ladder = Ladder::new(plan());
+    let said = play(&mut ladder, 0..200, |t| t > 150);
+    assert!(said.contains(&(161, "well None 151".to_owned())), "{said:?}");
+}
+
+#[test]
 fn what_was_ill_from_the_start_has_no_relapse() {
     let mut ladder = Ladder::new(plan());
     // A camera that comes late, and falls ill later.

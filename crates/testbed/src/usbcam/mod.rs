@@ -66,7 +66,6 @@ struct State {
     over: bool,
     frames: u64,
     imports: u64,
-    streams: u64,
     line: Option<Line>,
 }
 
@@ -132,16 +131,6 @@ impl UsbCamera {
     /// Puts it back in: it can be attached again.
     pub fn plug(&self) {
         lock(&self.shared).pulled = false;
-    }
-
-    /// How many pictures it has sent.
-    pub fn frames(&self) -> u64 {
-        lock(&self.shared).frames
-    }
-
-    /// How often somebody began a stream, whether or not pictures came.
-    pub fn streams(&self) -> u64 {
-        lock(&self.shared).streams
     }
 
     /// How often it was attached.
@@ -237,7 +226,7 @@ fn listen(mut reader: TcpStream, number: u64, shared: &Shared) -> io::Result<()>
     loop {
         let submission = Submission::read(&mut reader, MAX_TRANSFER)?;
         let mut state = lock(shared);
-        let State { fault, streams, line, .. } = &mut *state;
+        let State { fault, line, .. } = &mut *state;
         let Some(line) = line.as_mut().filter(|line| line.number == number) else {
             return Ok(());
         };
@@ -254,9 +243,6 @@ fn listen(mut reader: TcpStream, number: u64, shared: &Shared) -> io::Result<()>
             }
             Submission::Control { urb, setup, data } => {
                 let answer = line.device.control(setup, &data);
-                if device::begins_stream(setup) {
-                    *streams += 1;
-                }
                 if device::begins_stream(setup) || device::ends_stream(setup) {
                     line.rest.clear();
                 }
