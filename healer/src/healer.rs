@@ -106,7 +106,11 @@ impl Healer {
         if ok && hook.verb == Verb::WifiTune {
             let site = self.site.clone();
             // A disk that does not take it costs no more than the knowledge.
-            let _ = written(move || Ok(memory::keep(&site))).await;
+            let keep = move || {
+                memory::keep(&site);
+                Ok(())
+            };
+            let _ = written(keep).await;
         }
         // Read again: another organ's verb may have ended meanwhile.
         let mut said = Said::read(&file);

@@ -59,11 +59,12 @@ serve() {
     printf '%s\n' "interface=$device" driver=nl80211 "ssid=$SSID" hw_mode=g channel=1 wpa=2 \
         wpa_key_mgmt=WPA-PSK rsn_pairwise=CCMP "wpa_passphrase=$2" >"$RUN/hostapd.conf"
     ip -n ap address replace "$NET.1/24" dev "$device"
+    # No ping: most routers at home do not spend 3 s on looking whether an address is free.
     # Not `within`: what is killed later has to be the program, not a shell that runs it.
     ip netns exec ap hostapd "$RUN/hostapd.conf" &
     hostapd=$!
     ip netns exec ap dnsmasq --keep-in-foreground --conf-file=/dev/null --interface="$device" --bind-interfaces \
-        --port=0 --dhcp-range="$NET.10,$NET.50,2m" --dhcp-option=6,10.0.2.3 --leasefile-ro &
+        --port=0 --no-ping --dhcp-range="$NET.10,$NET.50,2m" --dhcp-option=6,10.0.2.3 --leasefile-ro &
     dnsmasq=$!
 }
 

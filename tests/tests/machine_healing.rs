@@ -190,6 +190,11 @@ fn wifi_is_brought_back() {
     let guest = boot(with_wifi(with_vivid(agent_for(&relay, CAMERA))));
     new_pictures("over WiFi", &relay, SOON);
 
+    // What association, keys and address take by themselves in an emulated machine.
+    let begun = all_well(&guest);
+    guest.run("wpa_cli -i wlan0 disconnect && wpa_cli -i wlan0 reconnect");
+    let connecting = line_after(&guest, begun, "DHCPACK").at - begun;
+
     let begun = all_well(&guest);
     access_point(&guest, "off");
     // The kernel remembers for half a minute what it has heard.
@@ -203,7 +208,7 @@ fn wifi_is_brought_back() {
         detected: "carrier lost, nothing heard in scans",
         rungs: "none: it is looked for where it was last, every 3 s",
         took: seconds(well.at - answers.at),
-        goal: "5 s after it answers",
+        goal: &format!("5 s after it answers; connecting alone takes {connecting:.1} s here"),
         how: QEMU,
         evidence: said(&gone),
     });
@@ -278,6 +283,7 @@ fn an_agent_that_hangs_or_dies_is_replaced() {
     guest.begin("systemctl restart stillwatch-agent");
     guest.wait_for_reboot(SOON);
     let booted = line_after(&guest, 0.0, "Stillwatch rebooted the machine, because");
+    let well = line_after(&guest, 0.0, "uploading over a WebSocket");
     new_pictures("after the reboot", &relay, SOON);
     let state = guest.run("cat /run/stillwatch/healer.json");
     assert!(state.contains("\"reboots_left\":2"), "{state}");
@@ -288,8 +294,8 @@ fn an_agent_that_hangs_or_dies_is_replaced() {
         fault: "agent that can't start",
         detected: "8 failed starts (start limit)",
         rungs: "reboot within the budget",
-        took: seconds(booted.at),
-        goal: "(after the reboot)",
+        took: seconds(well.at),
+        goal: "the reboot's boot",
         how: QEMU,
         evidence: said(&booted),
     });

@@ -7,7 +7,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use ladder::Mono;
-use runtime::heal::{Answer, Verb};
+use runtime::clock;
+use runtime::heal::{Answer, Outcome, Verb};
 
 use super::healer::Healer;
 use crate::network::Wifi;
@@ -21,6 +22,9 @@ type Asking = Pin<Box<dyn Future<Output = (Verb, io::Result<Answer>)> + Send>>;
 /// The first time comes sooner: an agent that never lives for long has to be counted, too.
 const FIRST_ACCOUNT: Duration = Duration::from_secs(300);
 
+/// After so long a WiFi that could not be tuned is tried again.
+const TUNE_AGAIN: Duration = Duration::from_secs(10);
+
 /// One at a time.
 pub(super) struct Chores {
     healer: Healer,
@@ -28,14 +32,24 @@ pub(super) struct Chores {
     /// All was well since then.
     well: bool,
     connected: bool,
-    tune: Option<String>,
+    /// The interface that is to be tuned, and when.
+    tune: Option<(Mono, String)>,
+    tuning: Option<String>,
     asking: Option<Asking>,
 }
 
 impl Chores {
     pub(super) fn new(now: Mono, healer: Healer) -> Chores {
         let account_at = now.after(FIRST_ACCOUNT);
-        Chores { healer, account_at, well: true, connected: false, tune: None, asking: None }
+        Chores {
+            healer,
+            account_at,
+            well: true,
+            connected: false,
+            tune: None,
+            tuning: None,
+            asking: None,
+        }
     }
 
     /// What there is to do now.
@@ -43,22 +57,24 @@ impl Chores {
         self.well &= well;
         let connected = wifi.is_some_and(|wifi| wifi.associated);
         if connected && !self.connected {
-            self.tune = wifi.map(|wifi| wifi.interface.clone());
+            self.tune = wifi.map(|wifi| (now, wifi.interface.clone()));
         }
         self.connected = connected;
         if self.asking.is_some() || !self.healer.is_there() {
             return;
         }
-        let (verb, device, why) = if let Some(interface) = self.tune.take() {
-            (Verb::WifiTune, Some(interface), "connected")
-        } else if now >= self.account_at {
-            self.account_at = now.after(ACCOUNT_EVERY);
-            let verb = if self.well { Verb::Well } else { Verb::Ill };
-            self.well = true;
-            (verb, None, "the last half hour")
-        } else {
-            return;
-        };
+        let (verb, device, why) =
+            if let Some((_, interface)) = self.tune.take_if(|(at, _)| now >= *at) {
+                self.tuning = Some(interface.clone());
+                (Verb::WifiTune, Some(interface), "connected")
+            } else if now >= self.account_at {
+                self.account_at = now.after(ACCOUNT_EVERY);
+                let verb = if self.well { Verb::Well } else { Verb::Ill };
+                self.well = true;
+                (verb, None, "the last half hour")
+            } else {
+                return;
+            };
         let healer = self.healer.clone();
         self.asking = Some(Box::pin(async move { (verb, healer.ask(verb, device, why).await) }));
     }
@@ -68,6 +84,13 @@ impl Chores {
         let Some(asking) = &mut self.asking else { return std::future::pending().await };
         let (verb, answer) = asking.await;
         self.asking = None;
+        let is_done = answer.as_ref().is_ok_and(|answer| answer.outcome == Outcome::Done);
+        if let Some(interface) = self.tuning.take()
+            && !is_done
+        {
+            // A cure was at work, most likely. Later cures need what this one learns.
+            self.tune = Some((clock::mono().after(TUNE_AGAIN), interface));
+        }
         // Nothing depends on one of them, and the next comes soon.
         match answer {
             Ok(answer) => tracing::debug!("{}: {:?} {}", verb.name(), answer.outcome, answer.said),

@@ -76,6 +76,8 @@ pub(crate) enum WifiSight {
 pub(crate) struct Sight {
     pub camera: CameraSight,
     pub wifi: WifiSight,
+    /// Its interface is there.
+    pub wifi_present: bool,
     /// When the access point was heard last.
     pub access_point_heard: Option<Mono>,
     /// There is another way than WiFi.
@@ -278,14 +280,11 @@ fn may(organ: Organ, action: Action, now: Mono, ill_for: Duration, sight: &Sight
         Action::Usb => healer && camera.usb,
         Action::Rebind => healer && camera.device,
         Action::Power => camera.power,
-        Action::Reassociate
-        | Action::Rescan
-        | Action::Cycle
-        | Action::Restart
-        | Action::Reload
-        | Action::RebindChip
-        | Action::Vacuum
-        | Action::AskTime => healer,
+        // Nothing of that can be done to an interface that is gone.
+        Action::Reassociate | Action::Rescan | Action::Cycle | Action::Restart => {
+            healer && sight.wifi_present
+        }
+        Action::Reload | Action::RebindChip | Action::Vacuum | Action::AskTime => healer,
         Action::Reboot => {
             sight.reboots_left.is_some_and(|left| left > 0) && is_due(organ, now, ill_for, sight)
         }

@@ -95,6 +95,7 @@ impl Seen<'_> {
         Sight {
             camera: camera(self.now, self.setup, self.health, self.sensor),
             wifi: wifi(self.network, self.blame),
+            wifi_present: wifi_facts.is_some_and(|wifi| wifi.present),
             access_point_heard: heard,
             wired: self.network.is_some_and(|facts| facts.wire == Wire::Carries),
             online: uploads_work(self.health) || self.blame == Blame::OutThere,

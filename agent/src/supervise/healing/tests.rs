@@ -50,6 +50,7 @@ struct World {
     acting: Option<(Organ, Action, Duration)>,
     accounted: Duration,
     heard: Option<Mono>,
+    wifi_present: bool,
     wired: bool,
     keeps_pictures: bool,
     has_healer: bool,
@@ -80,6 +81,7 @@ impl World {
             acting: None,
             accounted: Duration::ZERO,
             heard: None,
+            wifi_present: true,
             wired: false,
             keeps_pictures: true,
             has_healer: true,
@@ -126,6 +128,7 @@ impl World {
                 power: true,
             },
             online: wifi == WifiSight::Well,
+            wifi_present: self.wifi_present,
             wifi,
             access_point_heard: self.heard,
             wired: self.wired,
@@ -294,6 +297,14 @@ fn traces_of_canonical_faults_are_as_reviewed() {
         let reviewed = std::fs::read_to_string(&path).unwrap_or_default();
         assert_eq!(trace, reviewed, "{name}: BLESS=1 if this is meant");
     }
+}
+
+#[test]
+fn what_is_done_to_an_interface_is_left_out_when_it_is_gone() {
+    let mut world = World { wifi_present: false, ..World::new() };
+    world.run(from(Fault::Wifi { cured_by: Some(Action::Reload) }, 5), 5 * MINUTE);
+    assert!(world.trace.contains("64.5 s  wifi: reload"), "{}", world.trace);
+    assert!(!world.trace.contains("restart"), "{}", world.trace);
 }
 
 #[test]
