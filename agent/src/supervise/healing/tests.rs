@@ -303,7 +303,7 @@ fn traces_of_canonical_faults_are_as_reviewed() {
 fn what_is_done_to_an_interface_is_left_out_when_it_is_gone() {
     let mut world = World { wifi_present: false, ..World::new() };
     world.run(from(Fault::Wifi { cured_by: Some(Action::Reload) }, 5), 5 * MINUTE);
-    assert!(world.trace.contains("64.5 s  wifi: reload"), "{}", world.trace);
+    assert!(world.trace.contains("65.0 s  wifi: reload"), "{}", world.trace);
     assert!(!world.trace.contains("restart"), "{}", world.trace);
 }
 
