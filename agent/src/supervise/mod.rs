@@ -96,7 +96,7 @@ pub(crate) async fn run(supervisor: Supervisor, stop: CancellationToken) {
             () = tokio::time::sleep(TICK) => {}
         }
     }
-    care.teller.end();
+    care.teller.end(&care.supervisor.status_file);
 }
 
 type Acting = Pin<Box<dyn Future<Output = Performed> + Send>>;

@@ -70,7 +70,9 @@ impl Teller {
     }
 
     /// The agent ends on purpose.
-    pub(super) fn end(&mut self) {
+    pub(super) fn end(&mut self, status_file: &Path) {
+        // Nobody should read of a running agent that is gone. A file that stays is known by its age.
+        let _ = std::fs::remove_file(status_file);
         if let Some(watchdog) = &mut self.watchdog {
             watchdog.disarm();
         }
