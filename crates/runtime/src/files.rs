@@ -33,6 +33,16 @@ pub fn publish(path: &Path, content: &[u8], survives: Survives) -> io::Result<()
     })
 }
 
+/// The same for a file that holds secrets: only its owner may read it, at no moment anybody else.
+///
+/// # Errors
+/// Whatever the file system says; `path` is untouched then.
+pub fn keep_secret(path: &Path, content: &[u8], survives: Survives) -> io::Result<()> {
+    replace_with(path, content, survives, |file| {
+        file.set_permissions(fs::Permissions::from_mode(0o600))
+    })
+}
+
 fn replace_with(
     path: &Path,
     content: &[u8],

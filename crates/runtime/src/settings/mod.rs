@@ -7,6 +7,7 @@
 
 mod key;
 mod value;
+pub mod written;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

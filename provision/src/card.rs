@@ -1,0 +1,422 @@
+//! What can stand in `stillwatch.toml`, and what it means: from a text to a [`Card`] that leaves nothing to
+//! interpret, or to all of its mistakes. Pure.
+
+use std::net::IpAddr;
+
+use frame::CameraId;
+use runtime::settings::written::{self, Mistake, Written, with_texts};
+use runtime::settings::{Key, Kind};
+use url::Url;
+
+/// Sections that are the agent's own, and which it checks itself; docs/configuration.md lists them.
+pub(crate) const AGENT_SECTIONS: [&str; 6] =
+    ["camera", "upload", "offline", "heal", "led", "button"];
+
+/// What is no affair of the agent's. image/stillwatch.toml is this list with more words.
+pub(crate) const KEYS: &[Key] = &[
+    Key {
+        name: "name",
+        kind: Kind::Text,
+        default: "\"camera\"",
+        help: "The camera's name: at the relay and, with `.local` behind it, in the local network.",
+    },
+    Key {
+        name: "timezone",
+        kind: Kind::Text,
+        default: "\"UTC\"",
+        help: "Such as `Europe/Berlin`; for the journal only.",
+    },
+    Key {
+        name: "wifi.country",
+        kind: Kind::Text,
+        default: "",
+        help: "Two letters (`DE`): the rules for radio where the camera hangs. WiFi needs it.",
+    },
+    Key { name: "wifi.ssid", kind: Kind::Text, default: "", help: "The network's name." },
+    Key {
+        name: "wifi.password",
+        kind: Kind::Text,
+        default: "",
+        help: "Its password. Without this line: a network without one.",
+    },
+    Key {
+        name: "wifi.hidden",
+        kind: Kind::Flag,
+        default: "false",
+        help: "Whether the network does not tell its name.",
+    },
+    Key {
+        name: "wifi.identity",
+        kind: Kind::Text,
+        default: "",
+        help: "Enterprise networks (802.1X, eduroam): who you are; the password is yours then.",
+    },
+    Key {
+        name: "wifi.anonymous_identity",
+        kind: Kind::Text,
+        default: "",
+        help: "Enterprise networks: what is said of you before it is encrypted.",
+    },
+    Key {
+        name: "wifi.method",
+        kind: Kind::Choice(&["peap", "ttls"]),
+        default: "\"peap\"",
+        help: "Enterprise networks: how the password is sent.",
+    },
+    Key {
+        name: "wifi.server",
+        kind: Kind::Text,
+        default: "",
+        help: "Enterprise networks: the authentication server's name, as in its certificate.",
+    },
+    Key {
+        name: "network.address",
+        kind: Kind::Text,
+        default: "",
+        help: "A fixed address with its network's length, `192.168.1.50/24`; else DHCP gives one.",
+    },
+    Key {
+        name: "network.gateway",
+        kind: Kind::Text,
+        default: "",
+        help: "With a fixed address: the router's.",
+    },
+    Key {
+        name: "network.dns",
+        kind: Kind::Text,
+        default: "",
+        help: "With a fixed address: name servers, separated by blanks; else the router.",
+    },
+    Key {
+        name: "relay.url",
+        kind: Kind::Text,
+        default: "",
+        help: "Where the pictures go: `https://cam.example.org/`.",
+    },
+    Key { name: "relay.password", kind: Kind::Text, default: "", help: "The relay's password." },
+    Key {
+        name: "ssh.key",
+        kind: Kind::Text,
+        default: "",
+        help: "A public key (`ssh-ed25519 AAAA… you@home`); without one nobody can log in.",
+    },
+];
+
+/// What is blanked on the card once the camera has it.
+pub(crate) const SECRETS: [&str; 2] = ["wifi.password", "relay.password"];
+
+/// The WiFi to connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wifi {
+    /// ISO 3166-1 alpha-2, in capitals.
+    pub country: String,
+    /// 1 to 32 bytes (IEEE 802.11).
+    pub ssid: String,
+    pub hidden: bool,
+    pub security: Security,
+}
+
+/// How it is protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Security {
+    Open,
+    /// 8 to 63 printable ASCII characters (IEEE 802.11, annex J).
+    Password(String),
+    /// The key that is made from password and name, as 64 hexadecimal digits.
+    Key(String),
+    Enterprise {
+        identity: String,
+        anonymous: Option<String>,
+        password: String,
+        method: Method,
+        server: Option<String>,
+    },
+}
+
+/// The inner part of an enterprise network's authentication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    Peap,
+    Ttls,
+}
+
+/// A fixed address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fixed {
+    /// With the length of its network: `192.168.1.50/24`.
+    pub address: String,
+    pub gateway: IpAddr,
+    pub dns: Vec<IpAddr>,
+}
+
+/// What the card says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Card {
+    pub name: CameraId,
+    pub timezone: String,
+    pub wifi: Option<Wifi>,
+    pub fixed: Option<Fixed>,
+    pub relay: Url,
+    pub relay_password: String,
+    pub ssh_key: Option<String>,
+    /// Where things stand, and what is the agent's.
+    pub written: Written,
+}
+
+/// The key's value in a text that may be wrong anywhere else.
+fn value_of(text: &str, key: &str) -> Option<String> {
+    let written = written::read(text, KEYS, &AGENT_SECTIONS).ok()?;
+    written.text(key).map(str::to_owned)
+}
+
+/// `text` with the secrets that were blanked, as they are in `stored`. Whoever names another network or
+/// another relay has to write its password, too: nobody gets somebody else's.
+pub(crate) fn with_secrets(text: &str, stored: &str) -> String {
+    let Ok(written) = written::read(text, KEYS, &AGENT_SECTIONS) else { return text.to_owned() };
+    let mut texts = Vec::new();
+    let mut kept = Vec::new();
+    for (secret, whose) in SECRETS.into_iter().zip(["wifi.ssid", "relay.url"]) {
+        let same = written.text(whose) == value_of(stored, whose).as_deref();
+        let value = value_of(stored, secret).filter(|_| same && written.is_empty(secret));
+        kept.extend(value.zip(written.get(secret).map(|entry| entry.span.clone())));
+    }
+    texts.extend(kept.iter().map(|(value, span)| (span.clone(), value.as_str())));
+    with_texts(text, texts)
+}
+
+/// `text` without its secrets.
+pub(crate) fn without_secrets(text: &str) -> String {
+    let Ok(written) = written::read(text, KEYS, &AGENT_SECTIONS) else { return text.to_owned() };
+    let blank = |secret| written.get(secret).map(|entry| (entry.span.clone(), ""));
+    with_texts(text, SECRETS.into_iter().filter_map(blank).collect())
+}
+
+/// Reads a card's text, its secrets in it. `knows_zone` says whether a time zone exists.
+///
+/// # Errors
+/// All mistakes.
+pub(crate) fn read(text: &str, knows_zone: impl Fn(&str) -> bool) -> Result<Card, Vec<Mistake>> {
+    let written = written::read(text, KEYS, &AGENT_SECTIONS)?;
+    let mut check = Check { written: &written, mistakes: Vec::new() };
+    let name = check.name();
+    let timezone = check.timezone(knows_zone);
+    let wifi = check.wifi();
+    let fixed = check.fixed();
+    let relay = check.relay();
+    let relay_password = check.secret("relay.password", "relay.url");
+    let ssh_key = check.ssh_key();
+    check.agent();
+    let mut mistakes = check.mistakes;
+    mistakes.sort();
+    match (name, timezone, relay, relay_password) {
+        (Some(name), Some(timezone), Some(relay), Some(relay_password)) if mistakes.is_empty() => {
+            Ok(Card { name, timezone, wifi, fixed, relay, relay_password, ssh_key, written })
+        }
+        _ => Err(mistakes),
+    }
+}
+
+struct Check<'a> {
+    written: &'a Written,
+    mistakes: Vec<Mistake>,
+}
+
+impl Check<'_> {
+    /// Notes a mistake; the place is `key`'s.
+    fn wrong<T>(&mut self, key: &str, what: impl Into<String>) -> Option<T> {
+        let line = self.written.line(key);
+        self.mistakes.push(Mistake { line, text: format!("{key}: {}", what.into()) });
+        None
+    }
+
+    fn name(&mut self) -> Option<CameraId> {
+        let name = self.written.text("name").unwrap_or("camera");
+        match name.parse() {
+            Ok(id) => Some(id),
+            Err(_) => {
+                let better = suggested(name);
+                self.wrong(
+                    "name",
+                    format!("1 to 32 of a-z, 0-9 and -, such as \"{better}\"; not \"{name}\""),
+                )
+            }
+        }
+    }
+
+    fn timezone(&mut self, knows_zone: impl Fn(&str) -> bool) -> Option<String> {
+        let zone = self.written.text("timezone").unwrap_or("UTC").to_owned();
+        if knows_zone(&zone) {
+            return Some(zone);
+        }
+        self.wrong("timezone", format!("there is no \"{zone}\"; write it as in \"Europe/Berlin\""))
+    }
+
+    fn wifi(&mut self) -> Option<Wifi> {
+        let written = self.written;
+        if !written.section("wifi").any(|(key, _)| written.text(&format!("wifi.{key}")).is_some()) {
+            // All its lines were left empty: there is a cable.
+            return None;
+        }
+        let country = written.text("wifi.country").unwrap_or_default().to_ascii_uppercase();
+        if country.len() != 2 || !country.bytes().all(|b| b.is_ascii_uppercase()) {
+            self.wrong::<()>("wifi.country", "two letters are needed, such as \"DE\" or \"GB\"");
+        }
+        let Some(ssid) = written.text("wifi.ssid").map(str::to_owned) else {
+            return self.wrong("wifi.ssid", "the network's name is missing");
+        };
+        if ssid.len() > 32 {
+            self.wrong::<()>("wifi.ssid", "a network's name has no more than 32 bytes");
+        }
+        let hidden = written.get("wifi.hidden").and_then(|entry| entry.value.as_bool());
+        let security = self.security()?;
+        Some(Wifi { country, ssid, hidden: hidden.unwrap_or(false), security })
+    }
+
+    fn security(&mut self) -> Option<Security> {
+        let written = self.written;
+        let own = |key: &str| written.text(key).map(str::to_owned);
+        if let Some(identity) = own("wifi.identity") {
+            return Some(Security::Enterprise {
+                identity,
+                anonymous: own("wifi.anonymous_identity"),
+                password: self.secret("wifi.password", "wifi.ssid")?,
+                method: match written.text("wifi.method") {
+                    Some("ttls") => Method::Ttls,
+                    _ => Method::Peap,
+                },
+                server: own("wifi.server"),
+            });
+        }
+        if written.get("wifi.password").is_none() {
+            return Some(Security::Open);
+        }
+        let password = self.secret("wifi.password", "wifi.ssid")?;
+        if password.len() == 64 && password.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Some(Security::Key(password));
+        }
+        let printable = password.bytes().all(|b| (b' '..=b'~').contains(&b));
+        if printable && (8..=63).contains(&password.len()) {
+            return Some(Security::Password(password));
+        }
+        let why = match printable {
+            true => "a WiFi password has 8 to 63 characters",
+            false => "a WiFi password has none but plain letters, digits and signs (ASCII)",
+        };
+        self.wrong("wifi.password", format!("{why}; is it mistyped?"))
+    }
+
+    /// A secret that may have been blanked, of what stands at `whose`.
+    fn secret(&mut self, key: &str, whose: &str) -> Option<String> {
+        match self.written.text(key) {
+            Some(secret) => Some(secret.to_owned()),
+            None if self.written.is_empty(key) => self.wrong(
+                key,
+                format!("is empty, and none is kept for this {whose}: write it once more"),
+            ),
+            None => self.wrong(key, "is missing"),
+        }
+    }
+
+    fn fixed(&mut self) -> Option<Fixed> {
+        let written = self.written;
+        let Some(address) = written.text("network.address") else {
+            for key in ["network.gateway", "network.dns"] {
+                if written.text(key).is_some() {
+                    self.wrong::<()>(key, "says nothing without network.address");
+                }
+            }
+            return None;
+        };
+        let parts = address.split_once('/');
+        let valid = parts.and_then(|(ip, length)| {
+            let (ip, length): (IpAddr, u8) = (ip.trim().parse().ok()?, length.trim().parse().ok()?);
+            let longest = if ip.is_ipv4() { 32 } else { 128 };
+            (1..=longest).contains(&length).then(|| format!("{ip}/{length}"))
+        });
+        let Some(address) = valid else {
+            return self.wrong(
+                "network.address",
+                format!("\"{address}\" is no address with its network's length; write \"192.168.1.50/24\""),
+            );
+        };
+        let gateway = match written.text("network.gateway").map(str::parse) {
+            Some(Ok(gateway)) => gateway,
+            Some(Err(_)) => return self.wrong("network.gateway", "is no address"),
+            None => {
+                return self.wrong("network.gateway", "a fixed address needs the router's, too");
+            }
+        };
+        let dns = written.text("network.dns").map(|text| {
+            text.split([' ', ',']).filter(|part| !part.is_empty()).map(str::parse).collect()
+        });
+        match dns {
+            Some(Ok(dns)) => Some(Fixed { address, gateway, dns }),
+            Some(Err(_)) => self.wrong("network.dns", "addresses, separated by blanks"),
+            None => Some(Fixed { address, gateway, dns: vec![gateway] }),
+        }
+    }
+
+    fn relay(&mut self) -> Option<Url> {
+        let example = "write it as in \"https://cam.example.org/\"";
+        let Some(url) = self.written.text("relay.url") else {
+            return self
+                .wrong("relay.url", format!("is missing: where do the pictures go? {example}"));
+        };
+        let with_scheme = || format!("it has to begin with http:// or https://; {example}");
+        match Url::parse(url) {
+            Ok(url) if url.query_pairs().any(|(name, _)| name == "password") => {
+                self.wrong("relay.url", "write the password as relay.password, without ?password=")
+            }
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Some(url),
+            Ok(_) | Err(_) => self.wrong("relay.url", with_scheme()),
+        }
+    }
+
+    fn ssh_key(&mut self) -> Option<String> {
+        let key = self.written.text("ssh.key")?;
+        let kinds = ["ssh-ed25519 ", "ssh-rsa ", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
+        let lines: Vec<&str> = key.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        if lines.iter().any(|line| line.contains("PRIVATE KEY")) {
+            return self.wrong("ssh.key", "this is the private key, which nobody else may have; write the one from the file that ends in .pub");
+        }
+        match lines.iter().all(|line| kinds.iter().any(|kind| line.starts_with(kind))) {
+            true => Some(lines.iter().flat_map(|line| [line, "\n"]).collect()),
+            false => self.wrong("ssh.key", "is no public key; it begins with ssh-ed25519, say"),
+        }
+    }
+
+    /// What the agent has keys of its own for, and is said here in other words.
+    fn agent(&mut self) {
+        for (key, instead) in [
+            ("camera.id", "name"),
+            ("upload.relay", "relay.url"),
+            ("upload.password_file", "relay.password"),
+        ] {
+            if self.written.get(key).is_some() {
+                self.wrong::<()>(key, format!("on the card this is {instead}"));
+            }
+        }
+    }
+}
+
+/// What could be meant by a name that is none.
+fn suggested(name: &str) -> String {
+    let mut out = String::new();
+    for c in name.to_lowercase().chars() {
+        match c {
+            'a'..='z' | '0'..='9' => out.push(c),
+            'ä' => out.push_str("ae"),
+            'ö' => out.push_str("oe"),
+            'ü' => out.push_str("ue"),
+            'ß' => out.push_str("ss"),
+            _ if out.ends_with('-') || out.is_empty() => {}
+            _ => out.push('-'),
+        }
+    }
+    let out: String = out.chars().take(32).collect();
+    let out = out.trim_matches('-');
+    if out.is_empty() { "garden" } else { out }.to_owned()
+}
+
+#[cfg(test)]
+mod tests;

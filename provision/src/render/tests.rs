@@ -1,0 +1,65 @@
+use super::*;
+
+fn rendered(text: &str) -> Vec<File> {
+    files(&crate::card::read(text, |_| true).unwrap())
+}
+
+fn content<'a>(files: &'a [File], path: &str) -> &'a str {
+    &files.iter().find(|file| file.path == path).unwrap().content
+}
+
+const FULL: &str = "name = \"garden\"\n[wifi]\ncountry = \"de\"\nssid = \"Ho\\\"me\"\npassword = \"hu\\\"nter 22\"\n\
+    hidden = true\n[network]\naddress = \"192.168.1.50/24\"\ngateway = \"192.168.1.1\"\ndns = \"9.9.9.9 1.1.1.1\"\n\
+    [relay]\nurl = \"https://cam.example.org/\"\npassword = \"s3cret\"\n[camera]\nfps = 2\nsize = \"640x480\"\n\
+    [upload]\nidle_interval = \"30s\"\n[ssh]\nkey = \"ssh-ed25519 AAAA me\"\n";
+
+#[test]
+fn secrets_stand_in_files_of_their_owner_alone() {
+    let files = rendered(FULL);
+    for file in &files {
+        let holds = file.content.contains("s3cret") || file.content.contains("nter 22");
+        assert_eq!(holds, file.secret, "{file:?}");
+        assert!(PATHS.contains(&file.path));
+    }
+    assert_eq!(files.len(), PATHS.len());
+}
+
+#[test]
+fn the_agent_gets_its_sections_and_what_the_card_says_in_other_words() {
+    let files = rendered(FULL);
+    let expected = "[camera]\nid = \"garden\"\nfps = 2\nsize = \"640x480\"\n\n[upload]\n\
+                    relay = \"https://cam.example.org/\"\nidle_interval = \"30s\"\n\n";
+    assert_eq!(content(&files, AGENT_CONFIG), expected);
+}
+
+#[test]
+fn a_fixed_address_is_the_wifis_and_the_cable_is_preferred() {
+    let files = rendered(FULL);
+    let (wifi, cable) = (content(&files, WIRELESS), content(&files, ETHERNET));
+    assert!(wifi.contains("Address=192.168.1.50/24\nDNS=9.9.9.9\nDNS=1.1.1.1\n"), "{wifi}");
+    assert!(wifi.contains("Gateway=192.168.1.1\nMetric=600"), "{wifi}");
+    assert!(cable.contains("DHCP=yes") && cable.contains("RouteMetric=100"), "{cable}");
+    let by_cable = FULL.replace("ssid = \"Ho\\\"me\"\n", "ssid = \"\"\n");
+    let by_cable = by_cable
+        .replace("country = \"de\"\n", "")
+        .replace("password = \"hu\\\"nter 22\"\nhidden = true\n", "");
+    let files = rendered(&by_cable);
+    assert!(content(&files, ETHERNET).contains("Address=192.168.1.50/24"));
+    assert!(files.iter().all(|file| file.path != WIRELESS));
+}
+
+#[test]
+fn wpa_supplicant_gets_names_that_can_hold_anything() {
+    let files = rendered(FULL);
+    let config = content(&files, SUPPLICANT);
+    assert!(config.contains("country=DE\n"), "{config}");
+    assert!(config.contains("    ssid=486f226d65\n    scan_ssid=1\n"), "{config}");
+    assert!(config.contains("    psk=\"hu\"nter 22\"\n"), "{config}");
+    let enterprise = FULL.replace("hidden = true", "identity = \"me\"\nserver = \"radius.uni\"");
+    let config = content(&rendered(&enterprise), SUPPLICANT).to_owned();
+    assert!(
+        config.contains("eap=PEAP\n    phase2=\"auth=MSCHAPV2\"\n    identity=6d65\n"),
+        "{config}"
+    );
+    assert!(config.contains("domain_suffix_match=\"radius.uni\"") && config.contains("ca_cert="));
+}

@@ -1,0 +1,104 @@
+//! `stillwatch-status.txt`: what was found, on the card, for somebody who reads it on any computer. Pure.
+
+use runtime::settings::written::Mistake;
+
+use crate::card::Card;
+use crate::forgive::Unreadable;
+
+/// What became of the card's file.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Finding {
+    /// It is right, and in force. The secrets were taken from it, unless there was no room for them.
+    Right { kept: Result<(), String> },
+    /// There is none.
+    Missing,
+    /// It can't be read.
+    Unreadable(Unreadable),
+    /// It has mistakes.
+    Wrong(Vec<Mistake>),
+}
+
+/// The whole report. `in_force` is what the camera goes on with.
+pub(crate) fn report(finding: &Finding, in_force: Option<&Card>) -> String {
+    let mut lines = vec![format!("Stillwatch {}", env!("CARGO_PKG_VERSION")), String::new()];
+    match finding {
+        Finding::Right { kept: Ok(()) } => lines.extend([
+            "stillwatch.toml is all right.".to_owned(),
+            "The passwords are in the camera now, and no longer in this file.".to_owned(),
+        ]),
+        Finding::Right { kept: Err(why) } => lines.extend([
+            "stillwatch.toml is all right, but the camera could not keep a copy:".to_owned(),
+            format!("    {why}"),
+            "So the passwords stay in this file.".to_owned(),
+        ]),
+        Finding::Missing => lines.push(
+            "There is no stillwatch.toml on this card. Copy stillwatch-example.toml to that name, and \
+             fill it in."
+                .to_owned(),
+        ),
+        Finding::Unreadable(why) => lines.push(format!("stillwatch.toml can't be read: {why}.")),
+        Finding::Wrong(mistakes) => {
+            let count = mistakes.len();
+            let noun = if count == 1 { "mistake" } else { "mistakes" };
+            lines.push(format!("stillwatch.toml has {count} {noun}:"));
+            lines.push(String::new());
+            lines.extend(mistakes.iter().map(|mistake| format!("    {mistake}")));
+        }
+    }
+    lines.push(String::new());
+    let is_right = matches!(finding, Finding::Right { .. });
+    match in_force {
+        Some(card) if is_right => lines.extend(what_is_in_force(card)),
+        Some(card) => {
+            lines.push("The camera goes on with what was right last:".to_owned());
+            lines.extend(what_is_in_force(card));
+        }
+        None => lines.push("The camera can't upload until this is put right.".to_owned()),
+    }
+    // For the oldest editors of Windows.
+    lines.iter().flat_map(|line| [line, "\r\n"]).collect()
+}
+
+fn what_is_in_force(card: &Card) -> Vec<String> {
+    let wifi =
+        card.wifi.as_ref().map_or("none; by cable only".to_owned(), |wifi| wifi.ssid.clone());
+    let address = card.fixed.as_ref().map_or("by DHCP", |fixed| fixed.address.as_str());
+    let ssh = if card.ssh_key.is_some() { "with the key given" } else { "off" };
+    vec![
+        format!("    name:     {}", card.name),
+        format!("    WiFi:     {wifi}"),
+        format!("    address:  {address}"),
+        format!("    relay:    {}", card.relay),
+        format!("    SSH:      {ssh}"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card() -> Card {
+        let text = "[wifi]\ncountry = \"de\"\nssid = \"Home\"\npassword = \"hunter22\"\n\
+                    [relay]\nurl = \"https://cam.example.org/\"\npassword = \"s3cret\"\n";
+        crate::card::read(text, |_| true).unwrap()
+    }
+
+    #[test]
+    fn it_says_what_is_wrong_and_what_is_in_force_and_no_password() {
+        let wrong = Finding::Wrong(vec![Mistake { line: 7, text: "wifi.ssid: is missing".into() }]);
+        let text = report(&wrong, Some(&card()));
+        assert!(text.contains("has 1 mistake:\r\n\r\n    line 7: wifi.ssid"), "{text}");
+        assert!(
+            text.contains("goes on with what was right last:\r\n    name:     camera"),
+            "{text}"
+        );
+        let all = [Finding::Right { kept: Ok(()) }, Finding::Missing, wrong];
+        for finding in &all {
+            for text in [report(finding, Some(&card())), report(finding, None)] {
+                assert!(!text.contains("hunter22") && !text.contains("s3cret"), "{text}");
+                assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
+            }
+        }
+        assert!(report(&all[1], None).contains("can't upload until"));
+    }
+}
