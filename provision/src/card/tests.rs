@@ -1,3 +1,5 @@
+use runtime::settings::with_reference;
+
 use super::*;
 
 const RELAY: &str = "[relay]\nurl = \"https://cam.example.org/\"\npassword = \"s3cret\"\n";
@@ -119,4 +121,36 @@ fn blanked_secrets_come_back_for_the_same_network_and_relay_only() {
     // A line that was taken out says: this network has no password.
     let open = blanked.replace("password = \"\"  # at home\n", "");
     assert!(!with_secrets(&open, &full).contains("hunter22"));
+}
+
+#[test]
+fn the_example_is_right_and_so_is_every_line_of_it_that_is_commented_out() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../image/stillwatch-example.toml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let known = |zone: &str| zone == "Europe/Berlin";
+    let card = read(&text, known).unwrap();
+    assert_eq!(card.wifi.unwrap().ssid, "My network");
+    let all: String = text
+        .split_inclusive('\n')
+        .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
+        .collect();
+    let card = read(&all, known).unwrap();
+    assert!(card.fixed.is_some());
+    assert!(matches!(card.wifi.unwrap().security, Security::Enterprise { .. }));
+    for key in KEYS.iter().filter(|key| key.name != "wifi.anonymous_identity") {
+        let name = key.name.rsplit('.').next().unwrap();
+        assert!(all.lines().any(|line| line.starts_with(&format!("{name} = "))), "{name}");
+    }
+}
+
+#[test]
+fn the_page_shows_all_keys() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/provision.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let right = with_reference(&page, "provision", KEYS).unwrap();
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, &right).unwrap();
+        return;
+    }
+    assert!(page == right, "docs/provision.md: run BLESS=1 cargo test -p stillwatch-provision");
 }
