@@ -63,6 +63,8 @@ async fn answer(mut command: Command) -> io::Result<Option<String>> {
 /// Where that stands on the card.
 fn mistake(said: &str, card: &Card) -> Mistake {
     // `time ERROR file: key: what is wrong`
+    // Its time would make every boot's report another one.
+    let said = said.split_once(" ERROR ").map_or(said, |(_, text)| text);
     let text = said.split_once("agent.toml: ").map_or(said, |(_, text)| text);
     let keys = AGENT_SECTIONS.into_iter().flat_map(|section| {
         card.written.section(section).map(move |(key, _)| format!("{section}.{key}"))
@@ -87,7 +89,7 @@ mod tests {
         for (said, line, expected) in [
             ("ERROR /tmp/x/agent.toml: camera.fps: 500.0 is not a number", 5, "camera.fps: 500"),
             ("ERROR /tmp/x/agent.toml: upload.relay: not a URL", 2, "relay.url: not a URL"),
-            ("ERROR the moon is missing", 1, "ERROR the moon"),
+            ("2026-11-25T10:00:00Z ERROR the moon is missing", 1, "the moon"),
         ] {
             let found = mistake(said, &card);
             assert!(found.line == line && found.text.starts_with(expected), "{found}");

@@ -9,12 +9,13 @@ use std::io::{self, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::sethostname;
 use runtime::files::{Survives, keep_secret, publish};
 
 use crate::agent;
-use crate::card::{self, Card, with_secrets, without_secrets};
+use crate::card::{self, Card, UTC, is_readable, with_secrets, without_secrets};
 use crate::cli::Cli;
 use crate::forgive::{self, MAX_BYTES, Unreadable};
 use crate::render::{AGENT_CONFIG, PATHS, files};
@@ -23,6 +24,8 @@ use crate::spare::Spare;
 
 const CARD_FILE: &str = "stillwatch.toml";
 const STATUS_FILE: &str = "stillwatch-status.txt";
+/// What becomes of it where endings are hidden, or where it was only copied.
+const MISNAMED: [&str; 2] = ["stillwatch.toml.txt", "stillwatch-example.toml.txt"];
 /// What was right last, its secrets in it.
 const KEPT_FILE: &str = "stillwatch.toml";
 
@@ -37,45 +40,47 @@ pub(crate) enum ApplyError {
 
 /// Does all of it.
 pub(crate) fn run(cli: &Cli) -> Result<(), ApplyError> {
-    let zones = cli.root.join("usr/share/zoneinfo");
-    let read = |text: &str| card::read(text, |zone| is_zone(&zones, zone));
     let spare = cli.spare.as_deref().map(|path| Spare::new(path, cli.spare_offset));
-    let kept = Kept { path: cli.state.join(KEPT_FILE), spare };
-    let last = kept.read(|text| read(text).is_ok());
-    let (finding, right) = match on_card(&cli.card.join(CARD_FILE)) {
-        Ok(Some(text)) => {
-            let full = with_secrets(&text, last.as_deref().unwrap_or_default());
-            let checked =
-                read(&full).and_then(|card| agent::check(&cli.agent, &card).map(|()| card));
-            match checked {
-                Ok(card) => {
-                    let outcome = kept.keep(&full).map_err(|error| error.to_string());
-                    (Finding::Right { kept: outcome }, Some((card, text)))
-                }
-                Err(mistakes) => (Finding::Wrong(mistakes), None),
-            }
-        }
-        Ok(None) => (Finding::Missing, None),
-        Err(why) => (Finding::Unreadable(why), None),
-    };
+    let copies = Copies { path: cli.state.join(KEPT_FILE), spare };
+    let last = copies.newest();
+    let (finding, in_force) = look(cli, &copies, last.as_ref());
     tell(&finding);
-    let blank = matches!(finding, Finding::Right { kept: Ok(()) });
-    let (in_force, text) = match right {
-        Some((card, text)) => (Some(card), Some(text).filter(|_| blank)),
-        None => (last.and_then(|text| read(&text).ok()), None),
-    };
-    write_card(&cli.card, text.as_deref(), &report(&finding, in_force.as_ref()));
+    tell_on_card(&cli.card, &report(&finding, in_force.as_ref()));
     let card = in_force.ok_or(ApplyError::Unprovisioned)?;
     configure(cli, &card)
+}
+
+/// What is on the card, and what is in force. What is right is kept, and loses its secrets there.
+fn look(cli: &Cli, copies: &Copies, last: Option<&Kept>) -> (Finding, Option<Card>) {
+    // It was right once. A system that is older or newer, and knows other zones, is no reason to be gone.
+    let before = || last.and_then(|kept| card::read(&kept.text, |_| true).ok());
+    let text = match on_card(&cli.card.join(CARD_FILE)) {
+        Ok(Some(text)) => text,
+        Ok(None) => {
+            let misnamed = MISNAMED.into_iter().find(|name| cli.card.join(name).exists());
+            return (Finding::Missing { misnamed }, before());
+        }
+        Err(why) => return (Finding::Unreadable(why), before()),
+    };
+    let full = with_secrets(&text, last.map_or("", |kept| &kept.text));
+    let zones = zones(cli);
+    let checked = card::read(&full, |zone| is_zone(&zones, zone));
+    match checked.and_then(|card| agent::check(&cli.agent, &card).map(|()| card)) {
+        Ok(card) => {
+            let kept = copies.keep(&full, last).and_then(|()| blank(&cli.card, &text));
+            (Finding::Right { kept }, Some(card))
+        }
+        Err(mistakes) => (Finding::Wrong(mistakes), before()),
+    }
 }
 
 fn tell(finding: &Finding) {
     match finding {
         Finding::Right { kept: Ok(()) } => tracing::info!("{CARD_FILE} is all right"),
         Finding::Right { kept: Err(why) } => {
-            tracing::warn!("{CARD_FILE} is all right, but could not be kept ({why})");
+            tracing::warn!("{CARD_FILE} is all right, but its passwords stay on the card: {why}");
         }
-        Finding::Missing => tracing::info!("there is no {CARD_FILE} on the card"),
+        Finding::Missing { .. } => tracing::info!("there is no {CARD_FILE} on the card"),
         Finding::Unreadable(why) => tracing::error!("{CARD_FILE} can't be read: {why}"),
         Finding::Wrong(mistakes) => {
             for mistake in mistakes {
@@ -101,63 +106,117 @@ fn bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn is_zone(zones: &Path, zone: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "+-_/".contains(c);
-    zone.chars().all(plain) && !zone.starts_with('/') && zones.join(zone).is_file()
+fn zones(cli: &Cli) -> PathBuf {
+    cli.root.join("usr/share/zoneinfo")
 }
 
-/// What was right last, in two places: the data partition may be lost, and with it passwords that are
-/// nowhere else.
+fn is_zone(zones: &Path, zone: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+-_/".contains(c);
+    zone == UTC || zone.chars().all(plain) && !zone.starts_with('/') && zones.join(zone).is_file()
+}
+
+/// What was right last.
 struct Kept {
+    /// Counts its changes. The data partition may be away for a while, and come back with an older one.
+    generation: u64,
+    text: String,
+}
+
+impl Kept {
+    /// The number stands in a comment before the text, the same in both copies.
+    fn parse(copy: &str) -> Option<Kept> {
+        let (first, text) = copy.split_once('\n')?;
+        let generation = first.strip_prefix(GENERATION)?.parse().ok()?;
+        is_readable(text).then(|| Kept { generation, text: text.to_owned() })
+    }
+}
+
+/// Before the number of a copy.
+const GENERATION: &str = "# kept by stillwatch-provision, change ";
+
+/// The two copies of it: the data partition may be lost, and with it passwords that are nowhere else.
+struct Copies {
     path: PathBuf,
     spare: Option<Spare>,
 }
 
-impl Kept {
-    fn read(&self, is_right: impl Fn(&str) -> bool) -> Option<String> {
-        let file = bounded(&self.path).ok().and_then(|bytes| forgive::text(&bytes).ok());
-        file.filter(|text| is_right(text)).or_else(|| {
-            let text = self.spare.as_ref()?.read().filter(|text| is_right(text))?;
-            tracing::warn!("{} is lost: going on with its spare copy", self.path.display());
-            Some(text)
-        })
+impl Copies {
+    fn file(&self) -> Option<String> {
+        bounded(&self.path).ok().and_then(|bytes| String::from_utf8(bytes).ok())
     }
 
-    fn keep(&self, text: &str) -> io::Result<()> {
-        if bounded(&self.path).ok().as_deref() != Some(text.as_bytes()) {
-            if let Some(folder) = self.path.parent() {
-                fs::create_dir_all(folder)?;
+    fn newest(&self) -> Option<Kept> {
+        let file = self.file().and_then(|copy| Kept::parse(&copy));
+        let spare = self.spare.as_ref().and_then(Spare::read).and_then(|copy| Kept::parse(&copy));
+        let newer =
+            |kept: &Kept| file.as_ref().is_none_or(|file| file.generation < kept.generation);
+        match spare.filter(newer) {
+            Some(spare) => {
+                let path = self.path.display();
+                tracing::warn!("{path} is lost, or an old one: going on with its spare copy");
+                Some(spare)
             }
-            keep_secret(&self.path, text.as_bytes(), Survives::PowerCut)?;
+            None => file,
         }
-        match &self.spare {
-            Some(spare) if spare.read().as_deref() != Some(text) => spare.write(text),
-            _ => Ok(()),
+    }
+
+    /// Keeps `text` in both places; one of them is enough.
+    fn keep(&self, text: &str, last: Option<&Kept>) -> Result<(), String> {
+        let generation = last.map_or(1, |last| match last.text == text {
+            true => last.generation,
+            false => last.generation.saturating_add(1),
+        });
+        let copy = format!("{GENERATION}{generation}\n{text}");
+        if copy.len() > MAX_BYTES {
+            return Err(format!("it is longer than {} KB", MAX_BYTES / 1024));
         }
+        let file = if self.file().as_ref() == Some(&copy) { Ok(()) } else { self.write(&copy) };
+        let file = file.map_err(|error| format!("{}: {error}", self.path.display()));
+        let spare = match &self.spare {
+            Some(spare) if spare.read().as_ref() != Some(&copy) => spare.write(&copy),
+            Some(_) => Ok(()),
+            None => return file,
+        };
+        let spare = spare.map_err(|error| format!("the spare copy: {error}"));
+        match (file, spare) {
+            (Ok(()), Ok(())) => Ok(()),
+            (Err(why), Ok(())) | (Ok(()), Err(why)) => {
+                tracing::warn!("kept in one place only: {why}");
+                Ok(())
+            }
+            (Err(file), Err(spare)) => Err(format!("{file}; {spare}")),
+        }
+    }
+
+    fn write(&self, copy: &str) -> io::Result<()> {
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        keep_secret(&self.path, copy.as_bytes(), Survives::PowerCut)
     }
 }
 
-/// Writes to the card what is to change on it. That it can't be written is told, and no more: the camera
-/// works without.
-fn write_card(card: &Path, text: Option<&str>, report: &str) {
-    let blanked = text.map(|text| (text, without_secrets(text)));
-    let blanked = blanked.filter(|(text, blanked)| text != blanked).map(|(_, blanked)| blanked);
-    let status = card.join(STATUS_FILE);
-    let is_old = bounded(&status).ok().as_deref() != Some(report.as_bytes());
-    if blanked.is_none() && !is_old {
+/// Takes the secrets out of the card's file, if there are any.
+fn blank(card: &Path, text: &str) -> Result<(), String> {
+    let blanked = without_secrets(text);
+    if blanked == text {
+        return Ok(());
+    }
+    let path = card.join(CARD_FILE);
+    let _writable = Writable::new(card);
+    publish(&path, blanked.as_bytes(), Survives::PowerCut)
+        .map_err(|error| format!("{} can't be written: {error}", path.display()))
+}
+
+/// That the card can't be written to is told, and no more: the camera works without.
+fn tell_on_card(card: &Path, report: &str) {
+    let path = card.join(STATUS_FILE);
+    if bounded(&path).ok().as_deref() == Some(report.as_bytes()) {
         return;
     }
     let _writable = Writable::new(card);
-    let write = |path: PathBuf, content: &str| {
-        if let Err(error) = publish(&path, content.as_bytes(), Survives::PowerCut) {
-            tracing::warn!("{}: can't be written: {error}", path.display());
-        }
-    };
-    if let Some(blanked) = blanked {
-        write(card.join(CARD_FILE), &blanked);
-    }
-    if is_old {
-        write(status, report);
+    if let Err(error) = publish(&path, report.as_bytes(), Survives::PowerCut) {
+        tracing::warn!("{}: can't be written: {error}", path.display());
     }
 }
 
@@ -179,8 +238,10 @@ impl Drop for Writable<'_> {
 
 fn remount(card: &Path, more: MsFlags) {
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    if let Err(error) = mount(None::<&str>, card, None::<&str>, flags | more, None::<&str>) {
-        tracing::debug!("{}: can't be remounted: {error}", card.display());
+    match mount(None::<&str>, card, None::<&str>, flags | more, None::<&str>) {
+        // EINVAL: it is no mount of its own.
+        Ok(()) | Err(Errno::EINVAL) => {}
+        Err(error) => tracing::warn!("{}: can't be remounted: {error}", card.display()),
     }
 }
 
@@ -201,10 +262,12 @@ fn configure(cli: &Cli, card: &Card) -> Result<(), ApplyError> {
         });
         written.map_err(|error| ApplyError::Write(path, error))?;
     }
-    let zone = cli.root.join("etc/localtime");
-    let _ = fs::remove_file(&zone);
-    if let Err(error) = symlink(format!("../usr/share/zoneinfo/{}", card.timezone), &zone) {
-        tracing::warn!("{}: can't set the time zone: {error}", zone.display());
+    let timezone = Some(card.timezone.as_str()).filter(|zone| is_zone(&zones(cli), zone));
+    let link = cli.root.join("etc/localtime");
+    let _ = fs::remove_file(&link);
+    if let Err(error) = symlink(format!("../usr/share/zoneinfo/{}", timezone.unwrap_or(UTC)), &link)
+    {
+        tracing::warn!("{}: can't set the time zone: {error}", link.display());
     }
     if cli.root == Path::new("/")
         && let Err(error) = sethostname(card.name.as_str())

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use frame::CameraId;
+use ipnet::IpNet;
 use runtime::settings::written::{self, Mistake, Written, with_texts};
 use runtime::settings::{Key, Kind};
 use url::Url;
@@ -12,7 +13,7 @@ use url::Url;
 pub(crate) const AGENT_SECTIONS: [&str; 6] =
     ["camera", "upload", "offline", "heal", "led", "button"];
 
-/// What is no affair of the agent's. image/stillwatch.toml is this list with more words.
+/// What is no affair of the agent's. image/stillwatch-example.toml is this list with more words.
 pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "name",
@@ -105,6 +106,12 @@ pub(crate) const KEYS: &[Key] = &[
 /// What is blanked on the card once the camera has it.
 pub(crate) const SECRETS: [&str; 2] = ["wifi.password", "relay.password"];
 
+/// The time zone that is always there.
+pub(crate) const UTC: &str = "UTC";
+
+/// As `runtime::secret` reads it from a file.
+const MAX_PASSWORD: usize = 1024;
+
 /// The WiFi to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wifi {
@@ -163,25 +170,26 @@ pub(crate) struct Card {
     pub written: Written,
 }
 
-/// The key's value in a text that may be wrong anywhere else.
-fn value_of(text: &str, key: &str) -> Option<String> {
-    let written = written::read(text, KEYS, &AGENT_SECTIONS).ok()?;
-    written.text(key).map(str::to_owned)
+/// Whom the WiFi's password is told to, and in which way.
+const NETWORK: [&str; 4] = ["wifi.ssid", "wifi.identity", "wifi.method", "wifi.server"];
+
+/// Whether `text` can be read, right or not.
+pub(crate) fn is_readable(text: &str) -> bool {
+    written::read(text, KEYS, &AGENT_SECTIONS).is_ok()
 }
 
 /// `text` with the secrets that were blanked, as they are in `stored`. Whoever names another network or
 /// another relay has to write its password, too: nobody gets somebody else's.
 pub(crate) fn with_secrets(text: &str, stored: &str) -> String {
     let Ok(written) = written::read(text, KEYS, &AGENT_SECTIONS) else { return text.to_owned() };
-    let mut texts = Vec::new();
-    let mut kept = Vec::new();
-    for (secret, whose) in SECRETS.into_iter().zip(["wifi.ssid", "relay.url"]) {
-        let same = written.text(whose) == value_of(stored, whose).as_deref();
-        let value = value_of(stored, secret).filter(|_| same && written.is_empty(secret));
-        kept.extend(value.zip(written.get(secret).map(|entry| entry.span.clone())));
-    }
-    texts.extend(kept.iter().map(|(value, span)| (span.clone(), value.as_str())));
-    with_texts(text, texts)
+    let Ok(stored) = written::read(stored, KEYS, &AGENT_SECTIONS) else { return text.to_owned() };
+    let own = |secret: &'static str, whose: &[&str]| {
+        let is_same = whose.iter().all(|key| written.text(key) == stored.text(key));
+        let value = stored.text(secret).filter(|_| is_same && written.is_empty(secret))?;
+        Some((written.get(secret)?.span.clone(), value))
+    };
+    let secrets = [own("wifi.password", &NETWORK), own("relay.password", &["relay.url"])];
+    with_texts(text, secrets.into_iter().flatten().collect())
 }
 
 /// `text` without its secrets.
@@ -244,7 +252,7 @@ impl Check<'_> {
     }
 
     fn timezone(&mut self, knows_zone: impl Fn(&str) -> bool) -> Option<String> {
-        let zone = self.written.text("timezone").unwrap_or("UTC").to_owned();
+        let zone = self.written.text("timezone").unwrap_or(UTC).to_owned();
         if knows_zone(&zone) {
             return Some(zone);
         }
@@ -284,7 +292,7 @@ impl Check<'_> {
                     Some("ttls") => Method::Ttls,
                     _ => Method::Peap,
                 },
-                server: own("wifi.server"),
+                server: self.server()?,
             });
         }
         if written.get("wifi.password").is_none() {
@@ -305,9 +313,26 @@ impl Check<'_> {
         self.wrong("wifi.password", format!("{why}; is it mistyped?"))
     }
 
+    /// Names, separated by semicolons.
+    #[expect(clippy::option_option, reason = "wrong, or not given")]
+    fn server(&mut self) -> Option<Option<String>> {
+        let Some(server) = self.written.text("wifi.server") else { return Some(None) };
+        let is_name = |c: char| c.is_ascii_alphanumeric() || ".-;".contains(c);
+        match server.chars().all(is_name) {
+            true => Some(Some(server.to_owned())),
+            false => self.wrong("wifi.server", "is no name; write it as in \"radius.example.org\""),
+        }
+    }
+
     /// A secret that may have been blanked, of what stands at `whose`.
     fn secret(&mut self, key: &str, whose: &str) -> Option<String> {
         match self.written.text(key) {
+            Some(secret) if secret.chars().any(char::is_control) => {
+                self.wrong(key, "has a line's end or another invisible sign in it")
+            }
+            Some(secret) if secret.len() > MAX_PASSWORD => {
+                self.wrong(key, format!("has more than {MAX_PASSWORD} bytes"))
+            }
             Some(secret) => Some(secret.to_owned()),
             None if self.written.is_empty(key) => self.wrong(
                 key,
@@ -327,20 +352,18 @@ impl Check<'_> {
             }
             return None;
         };
-        let parts = address.split_once('/');
-        let valid = parts.and_then(|(ip, length)| {
-            let (ip, length): (IpAddr, u8) = (ip.trim().parse().ok()?, length.trim().parse().ok()?);
-            let longest = if ip.is_ipv4() { 32 } else { 128 };
-            (1..=longest).contains(&length).then(|| format!("{ip}/{length}"))
-        });
-        let Some(address) = valid else {
+        let Some(net) = address.trim().parse::<IpNet>().ok().filter(|net| net.prefix_len() > 0)
+        else {
             return self.wrong(
                 "network.address",
                 format!("\"{address}\" is no address with its network's length; write \"192.168.1.50/24\""),
             );
         };
-        let gateway = match written.text("network.gateway").map(str::parse) {
-            Some(Ok(gateway)) => gateway,
+        let gateway = match written.text("network.gateway").map(|text| text.trim().parse()) {
+            Some(Ok(gateway)) if net.contains(&gateway) => gateway,
+            Some(Ok(_)) => {
+                return self.wrong("network.gateway", format!("is not in the network {net}"));
+            }
             Some(Err(_)) => return self.wrong("network.gateway", "is no address"),
             None => {
                 return self.wrong("network.gateway", "a fixed address needs the router's, too");
@@ -350,9 +373,9 @@ impl Check<'_> {
             text.split([' ', ',']).filter(|part| !part.is_empty()).map(str::parse).collect()
         });
         match dns {
-            Some(Ok(dns)) => Some(Fixed { address, gateway, dns }),
+            Some(Ok(dns)) => Some(Fixed { address: net.to_string(), gateway, dns }),
             Some(Err(_)) => self.wrong("network.dns", "addresses, separated by blanks"),
-            None => Some(Fixed { address, gateway, dns: vec![gateway] }),
+            None => Some(Fixed { address: net.to_string(), gateway, dns: vec![gateway] }),
         }
     }
 
@@ -363,9 +386,19 @@ impl Check<'_> {
                 .wrong("relay.url", format!("is missing: where do the pictures go? {example}"));
         };
         let with_scheme = || format!("it has to begin with http:// or https://; {example}");
+        if url.contains(char::is_whitespace) {
+            return self.wrong("relay.url", "is one address, without blanks");
+        }
         match Url::parse(url) {
             Ok(url) if url.query_pairs().any(|(name, _)| name == "password") => {
                 self.wrong("relay.url", "write the password as relay.password, without ?password=")
+            }
+            Ok(url) if !url.username().is_empty() || url.password().is_some() => self.wrong(
+                "relay.url",
+                "write the password as relay.password, and no name before the @",
+            ),
+            Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+                self.wrong("relay.url", format!("ends before the ? or #; {example}"))
             }
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Some(url),
             Ok(_) | Err(_) => self.wrong("relay.url", with_scheme()),
@@ -379,7 +412,12 @@ impl Check<'_> {
         if lines.iter().any(|line| line.contains("PRIVATE KEY")) {
             return self.wrong("ssh.key", "this is the private key, which nobody else may have; write the one from the file that ends in .pub");
         }
-        match lines.iter().all(|line| kinds.iter().any(|kind| line.starts_with(kind))) {
+        // The shortest, of Ed25519, has 68 letters.
+        let is_key = |line: &&str| {
+            let body = line.split_whitespace().nth(1).unwrap_or_default();
+            kinds.iter().any(|kind| line.starts_with(kind)) && body.len() >= 60
+        };
+        match !lines.is_empty() && lines.iter().all(is_key) {
             true => Some(lines.iter().flat_map(|line| [line, "\n"]).collect()),
             false => self.wrong("ssh.key", "is no public key; it begins with ssh-ed25519, say"),
         }

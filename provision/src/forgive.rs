@@ -4,10 +4,14 @@
 //! phones and word processors put in by themselves, and their blanks that do not break. Inside a text in
 //! straight quotes nothing is touched: a password may hold what it likes.
 
+use runtime::settings::written::is_toml;
+
 /// Why there is no text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unreadable {
-    #[error("it is no text, but a file of another kind (of Word, say); save it as plain text")]
+    #[error(
+        "it is no text, but a file of another kind (of Word, say); save it as plain text in UTF-8"
+    )]
     NoText,
     #[error("it is longer than {} KB; is it the right file?", MAX_BYTES / 1024)]
     TooLong,
@@ -36,7 +40,15 @@ pub(crate) fn text(bytes: &[u8]) -> Result<String, Unreadable> {
     if text.contains('\0') {
         return Err(Unreadable::NoText);
     }
-    Ok(text.split_inclusive('\n').map(line).collect())
+    // An old Macintosh ended its lines so.
+    let text = if text.contains('\n') { text.to_owned() } else { text.replace('\r', "\n") };
+    // What can be read needs no repair: what looks like a key's line may stand in a text of several lines.
+    let text = match is_toml(&text) {
+        true => text,
+        false => text.split_inclusive('\n').map(line).collect(),
+    };
+    // UTF-16 grows.
+    if text.len() > MAX_BYTES { Err(Unreadable::TooLong) } else { Ok(text) }
 }
 
 fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, Unreadable> {
@@ -129,6 +141,7 @@ mod tests {
             "# ssid = “this is a comment”\n",
             "[wifi]\n",
             "fps = 5 # “five”\n",
+            "key = \"\"\"\nssh-rsa c2E== me\u{a0}\n\"\"\"\n",
         ] {
             assert_eq!(text(line.as_bytes()).unwrap(), line);
         }

@@ -8,10 +8,10 @@ use crate::forgive::Unreadable;
 /// What became of the card's file.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Finding {
-    /// It is right, and in force. The secrets were taken from it, unless there was no room for them.
+    /// It is right, and in force. The secrets were taken from it, or why not.
     Right { kept: Result<(), String> },
-    /// There is none.
-    Missing,
+    /// There is none; perhaps one under this name.
+    Missing { misnamed: Option<&'static str> },
     /// It can't be read.
     Unreadable(Unreadable),
     /// It has mistakes.
@@ -27,11 +27,13 @@ pub(crate) fn report(finding: &Finding, in_force: Option<&Card>) -> String {
             "The passwords are in the camera now, and no longer in this file.".to_owned(),
         ]),
         Finding::Right { kept: Err(why) } => lines.extend([
-            "stillwatch.toml is all right, but the camera could not keep a copy:".to_owned(),
+            "stillwatch.toml is all right, but the passwords stay in it:".to_owned(),
             format!("    {why}"),
-            "So the passwords stay in this file.".to_owned(),
         ]),
-        Finding::Missing => lines.push(
+        Finding::Missing { misnamed: Some(name) } => {
+            lines.push(format!("There is no stillwatch.toml on this card, but a {name}: rename it."));
+        }
+        Finding::Missing { misnamed: None } => lines.push(
             "There is no stillwatch.toml on this card. Copy stillwatch-example.toml to that name, and \
              fill it in."
                 .to_owned(),
@@ -92,7 +94,7 @@ mod tests {
             text.contains("goes on with what was right last:\r\n    name:     camera"),
             "{text}"
         );
-        let all = [Finding::Right { kept: Ok(()) }, Finding::Missing, wrong];
+        let all = [Finding::Right { kept: Ok(()) }, Finding::Missing { misnamed: None }, wrong];
         for finding in &all {
             for text in [report(finding, Some(&card())), report(finding, None)] {
                 assert!(!text.contains("hunter22") && !text.contains("s3cret"), "{text}");

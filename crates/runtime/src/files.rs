@@ -1,9 +1,9 @@
 //! Files that are either the old or the new, never half of one.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// What has to survive.
@@ -20,7 +20,7 @@ pub enum Survives {
 /// # Errors
 /// Whatever the file system says; `path` is untouched then.
 pub fn replace(path: &Path, content: &[u8], survives: Survives) -> io::Result<()> {
-    replace_with(path, content, survives, |_| Ok(()))
+    replace_with(path, content, survives, None)
 }
 
 /// The same for a file that other users' programs serve: all may read it, whatever the umask.
@@ -28,9 +28,7 @@ pub fn replace(path: &Path, content: &[u8], survives: Survives) -> io::Result<()
 /// # Errors
 /// Whatever the file system says; `path` is untouched then.
 pub fn publish(path: &Path, content: &[u8], survives: Survives) -> io::Result<()> {
-    replace_with(path, content, survives, |file| {
-        file.set_permissions(fs::Permissions::from_mode(0o644))
-    })
+    replace_with(path, content, survives, Some(0o644))
 }
 
 /// The same for a file that holds secrets: only its owner may read it, at no moment anybody else.
@@ -38,20 +36,18 @@ pub fn publish(path: &Path, content: &[u8], survives: Survives) -> io::Result<()
 /// # Errors
 /// Whatever the file system says; `path` is untouched then.
 pub fn keep_secret(path: &Path, content: &[u8], survives: Survives) -> io::Result<()> {
-    replace_with(path, content, survives, |file| {
-        file.set_permissions(fs::Permissions::from_mode(0o600))
-    })
+    replace_with(path, content, survives, Some(0o600))
 }
 
 fn replace_with(
     path: &Path,
     content: &[u8],
     survives: Survives,
-    prepare: impl FnOnce(&File) -> io::Result<()>,
+    mode: Option<u32>,
 ) -> io::Result<()> {
     let temporary = beside(path)?;
     let written =
-        write(&temporary, content, survives, prepare).and_then(|()| fs::rename(&temporary, path));
+        write(&temporary, content, survives, mode).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // The error that matters is the first one.
         let _ = fs::remove_file(&temporary);
@@ -63,14 +59,17 @@ fn replace_with(
     }
 }
 
-fn write(
-    path: &Path,
-    content: &[u8],
-    survives: Survives,
-    prepare: impl FnOnce(&File) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    prepare(&file)?;
+fn write(path: &Path, content: &[u8], survives: Survives, mode: Option<u32>) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    if let Some(mode) = mode {
+        options.mode(mode);
+    }
+    let mut file = options.open(path)?;
+    if let Some(mode) = mode {
+        // Neither the umask nor a file that was there already has a say in it.
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+    }
     file.write_all(content)?;
     match survives {
         Survives::Exit => Ok(()),
@@ -101,6 +100,15 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), content);
         }
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_secret_can_be_read_by_its_owner_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("password");
+        fs::write(&path, "old").unwrap();
+        keep_secret(&path, b"new", Survives::Exit).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

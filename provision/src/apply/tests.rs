@@ -174,5 +174,75 @@ fn where_nothing_can_be_kept_the_secrets_stay_on_the_card() {
     bench.run().unwrap();
     assert_eq!(bench.relay_password(), "s3cret\n");
     assert_eq!(bench.get("card/stillwatch.toml"), CARD);
-    assert!(bench.status().contains("could not keep a copy"), "{}", bench.status());
+    assert!(bench.status().contains("the passwords stay in it:\r\n    "), "{}", bench.status());
+    // The spare alone is enough.
+    let mut bench = Bench::with_card(CARD);
+    bench.put("state", "");
+    bench.run().unwrap();
+    assert!(!bench.get("card/stillwatch.toml").contains("s3cret"));
+    // So is the data partition.
+    bench = Bench::with_card(CARD);
+    bench.cli.spare = Some(PathBuf::from("/nowhere"));
+    bench.run().unwrap();
+    assert!(!bench.get("card/stillwatch.toml").contains("s3cret"));
+}
+
+#[test]
+fn a_card_that_can_not_be_written_is_not_said_to_be_blanked() {
+    let bench = Bench::with_card(CARD);
+    fs::create_dir(bench.path("card/.stillwatch.toml.tmp")).unwrap();
+    bench.run().unwrap();
+    assert!(bench.status().contains("the passwords stay in it"), "{}", bench.status());
+    assert_eq!(bench.relay_password(), "s3cret\n");
+}
+
+#[test]
+fn of_two_copies_the_newer_one_counts() {
+    let bench = Bench::with_card(CARD);
+    bench.run().unwrap();
+    let old = bench.get("state/provision/stillwatch.toml");
+    let renewed = bench
+        .get("card/stillwatch.toml")
+        .replace("/\"\r\npassword = \"\"", "/\"\r\npassword = \"new\"");
+    bench.put("card/stillwatch.toml", &renewed);
+    // The data partition was away meanwhile.
+    bench.run().unwrap();
+    bench.put("state/provision/stillwatch.toml", &old);
+    bench.run().unwrap();
+    assert_eq!(bench.relay_password(), "new\n");
+    assert!(bench.get("state/provision/stillwatch.toml").contains("\"new\""));
+}
+
+#[test]
+fn what_was_right_once_stays_in_force_on_a_system_that_knows_less() {
+    let bench = Bench::with_card(&format!("timezone = \"Europe/Berlin\"\n{CARD}"));
+    bench.run().unwrap();
+    fs::remove_file(bench.path("root/usr/share/zoneinfo/Europe/Berlin")).unwrap();
+    bench.run().unwrap();
+    assert!(bench.status().contains("has 1 mistake:"), "{}", bench.status());
+    assert_eq!(bench.relay_password(), "s3cret\n");
+    let zone = fs::read_link(bench.path("root/etc/localtime")).unwrap();
+    assert_eq!(zone, Path::new("../usr/share/zoneinfo/UTC"));
+}
+
+#[test]
+fn a_text_that_is_too_long_to_be_kept_stays_where_it_is() {
+    let text = format!("{CARD}# {}\r\n", "x".repeat(MAX_BYTES - CARD.len() - 6));
+    let bench = Bench::with_card(&text);
+    bench.run().unwrap();
+    assert_eq!(bench.get("card/stillwatch.toml"), text);
+    assert!(bench.status().contains("longer than 64 KB"), "{}", bench.status());
+    let wide = format!("\u{feff}{CARD}# {}", "漢".repeat(30_000));
+    let bytes: Vec<u8> = wide.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(bench.path("card/stillwatch.toml"), bytes).unwrap();
+    let _ = bench.run();
+    assert!(bench.status().contains("is it the right file?"), "{}", bench.status());
+}
+
+#[test]
+fn a_name_that_windows_hid_is_told() {
+    let bench = Bench::new();
+    bench.put("card/stillwatch.toml.txt", CARD);
+    assert!(bench.run().is_err());
+    assert!(bench.status().contains("but a stillwatch.toml.txt: rename it"), "{}", bench.status());
 }

@@ -77,6 +77,15 @@ fn every_mistake_says_where_and_what_would_be_right() {
             "[network]\naddress = \"192.168.1.50\"",
             "line 2: network.address: \"192.168.1.50\" is no",
         ),
+        ("[network]\naddress = \"10.0.0.5/8\"\ngateway = \"11.0.0.1\"", "is not in the network"),
+        ("[network]\naddress = \"10.0.0.5/8\"\ngateway = \"fe80::1\"", "is not in the network"),
+        (
+            &wifi("identity = \"me\"\npassword = \"x\"\nserver = \"a\\\"\\nca_cert=\\\"\""),
+            "wifi.server: is no name",
+        ),
+        (&wifi("password = \"long\\nenough\""), "another invisible sign"),
+        ("[ssh]\nkey = \"ssh-ed25519 x\"", "is no public key"),
+        ("[ssh]\nkey = \" \"", "is no public key"),
         ("[network]\naddress = \"10.0.0.5/8\"", "network.gateway: a fixed address needs"),
         ("[network]\ngateway = \"10.0.0.5\"", "says nothing without network.address"),
         ("[ssh]\nkey = \"-----BEGIN OPENSSH PRIVATE KEY-----\"", "this is the private key"),
@@ -91,6 +100,9 @@ fn every_mistake_says_where_and_what_would_be_right() {
         ("[relay]\nurl = \"cam.example.org\"\npassword = \"x\"", "has to begin with http://"),
         ("[relay]\nurl = \"http://h/?password=1\"\npassword = \"x\"", "without ?password="),
         ("[relay]\nurl = \"http://h/\"", "relay.password: is missing"),
+        ("[relay]\nurl = \"http://u:p@h/\"\npassword = \"x\"", "no name before the @"),
+        ("[relay]\nurl = \"http://h/?token=1\"\npassword = \"x\"", "ends before the ?"),
+        ("[relay]\nurl = \"http://h/ http://i/\"\npassword = \"x\"", "one address"),
     ] {
         let found = read(relay, |_| true).unwrap_err();
         assert!(found.iter().any(|m| m.to_string().contains(says)), "{relay:?}: {found:?}");
@@ -118,6 +130,8 @@ fn blanked_secrets_come_back_for_the_same_network_and_relay_only() {
     assert!(!other_network.contains("hunter22") && other_network.contains("s3cret"));
     let other_relay = with_secrets(&blanked.replace("cam.example", "evil.example"), &full);
     assert!(other_relay.contains("hunter22") && !other_relay.contains("s3cret"));
+    let other_way = with_secrets(&blanked.replace("[wifi]", "[wifi]\nidentity = \"eve\""), &full);
+    assert!(!other_way.contains("hunter22"), "{other_way}");
     // A line that was taken out says: this network has no password.
     let open = blanked.replace("password = \"\"  # at home\n", "");
     assert!(!with_secrets(&open, &full).contains("hunter22"));

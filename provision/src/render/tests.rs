@@ -11,7 +11,7 @@ fn content<'a>(files: &'a [File], path: &str) -> &'a str {
 const FULL: &str = "name = \"garden\"\n[wifi]\ncountry = \"de\"\nssid = \"Ho\\\"me\"\npassword = \"hu\\\"nter 22\"\n\
     hidden = true\n[network]\naddress = \"192.168.1.50/24\"\ngateway = \"192.168.1.1\"\ndns = \"9.9.9.9 1.1.1.1\"\n\
     [relay]\nurl = \"https://cam.example.org/\"\npassword = \"s3cret\"\n[camera]\nfps = 2\nsize = \"640x480\"\n\
-    [upload]\nidle_interval = \"30s\"\n[ssh]\nkey = \"ssh-ed25519 AAAA me\"\n";
+    [upload]\nidle_interval = \"30s\"\n[ssh]\nkey = \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0Dm0dXg3c8bFz9bYh2mU1Z3x4y5a6b7c8d9e0f1g2h me\"\n";
 
 #[test]
 fn secrets_stand_in_files_of_their_owner_alone() {

@@ -12,6 +12,9 @@ use toml::{Spanned, Table};
 
 use super::key::Key;
 
+/// The longest key has 24 bytes; what is longer is none, and is not repeated.
+const MAX_KEY: usize = 40;
+
 /// A mistake in a file, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mistake {
@@ -115,11 +118,15 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn table(&mut self, above: &str, table: &DeTable<'_>) {
         for (name, value) in table {
-            let key = match above {
-                "" => name.get_ref().to_string(),
-                section => format!("{section}.{}", name.get_ref()),
-            };
             let line = line_of(self.text, name.span().start);
+            let own = name.get_ref();
+            // "a.b" in quotes would stand beside `b` in the section `a`.
+            if own.contains('.') || own.len() > MAX_KEY {
+                let text = "there is no setting of that name".to_owned();
+                self.mistakes.push(Mistake { line, text });
+                continue;
+            }
+            let key = if above.is_empty() { own.to_string() } else { format!("{above}.{own}") };
             self.key(&key, line, value);
         }
     }
@@ -133,6 +140,10 @@ impl Reader<'_> {
             }
             (_, Some(known)) => match plain(value).and_then(|value| known.kind.check(value)) {
                 Ok(checked) => return self.keep(key, line, value.span(), checked),
+                // The problem would repeat it.
+                Err(_) if key.contains("password") => {
+                    format!("{key}: a text has to stand in quotes; write \"…\"")
+                }
                 Err(problem) => format!("{key}: {problem}"),
             },
             (DeValue::Table(below), None) if is_foreign || Key::is_section(self.known, key) => {
@@ -165,36 +176,37 @@ fn line_of(text: &str, at: usize) -> usize {
     1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }
 
-/// In the words of somebody who never heard of TOML, where the line says what was meant.
+/// Whether `text` is TOML at all.
+pub fn is_toml(text: &str) -> bool {
+    DeTable::parse(text).is_ok()
+}
+
+/// In the words of somebody who never heard of TOML, where the line says what was meant. Nothing of it is
+/// repeated but a key: anything else may be a password.
 fn syntax(text: &str, line: usize, message: &str) -> String {
     let written = text.lines().nth(line - 1).unwrap_or_default().trim();
     let Some((key, value)) = written.split_once('=') else {
         if written.starts_with('[') {
-            return format!(
-                "a section's name stands between two brackets, as in [wifi]: {written}"
-            );
+            return "a section's name stands between two brackets, as in [wifi]".to_owned();
         }
-        return format!("this is no setting; write: name = \"value\" ({message})");
+        return "this is no setting; write: name = \"value\"".to_owned();
     };
     let (key, value) = (key.trim(), value.trim());
-    // Where this is shown, nobody's password may be.
-    let is_secret = key.contains("password");
-    let (value_shown, written) =
-        if is_secret { ("…", format!("{key} = …")) } else { (value, written.to_owned()) };
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    let key = if key.len() <= MAX_KEY && key.chars().all(is_bare) { key } else { "name" };
     let quotes = value.matches('"').count();
-    let is_number = value.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
     match value.chars().next() {
         None => format!("a value is missing; write: {key} = \"…\""),
-        Some('"') if quotes == 1 => format!("the quote at the end is missing: {written}"),
+        Some('"') if quotes == 1 => format!("{key}: the quote at the end is missing"),
         Some('"') if value.contains('\\') => format!(
             "a \\ in the text has to be written twice, or the text put in single quotes: \
              {key} = '…'"
         ),
-        Some('"' | '\'' | '[' | '{') => format!("{message}: {written}"),
-        Some(_) if is_number => {
-            format!("no number; if it is a text, write: {key} = \"{value_shown}\"")
+        Some('"' | '\'' | '[' | '{') => format!("{key}: {message}"),
+        Some(c) if c.is_ascii_digit() || "+-.".contains(c) => {
+            format!("{key}: no number; if it is a text, write: {key} = \"…\"")
         }
-        Some(_) => format!("a text has to stand in quotes; write: {key} = \"{value_shown}\""),
+        Some(_) => format!("a text has to stand in quotes; write: {key} = \"…\""),
     }
 }
 
@@ -270,13 +282,31 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_a_password_is_never_repeated() {
+        const SECRET: &[Key] =
+            &[Key { name: "wifi.password", kind: Kind::Text, default: "", help: "" }];
+        for text in [
+            "[wifi]\npassword = 12345678",
+            "[wifi]\nssid=\"x\" password=\"12345678\"",
+            "[wifi]\nPasswort = 12345678",
+            "[wifi]\npassword: 12345678=",
+            "wifi = { ssid = \"x\", password=\"12345678 }",
+            "url = https://h/?password=12345678",
+            "[wifi 12345678\n",
+            "12345678",
+            "\"wifi.password\" = \"12345678\"",
+        ] {
+            let found = read(text, SECRET, &[]).unwrap_err();
+            let found: String = found.iter().map(ToString::to_string).collect();
+            assert!(!found.is_empty() && !found.contains("12345678"), "{text:?}: {found}");
+        }
+    }
+
+    #[test]
     fn what_is_no_toml_is_told_in_plain_words() {
         for (text, says) in [
-            (
-                "name = My garden",
-                "line 1: a text has to stand in quotes; write: name = \"My garden\"",
-            ),
-            ("\nname = \"a", "line 2: the quote at the end is missing: name = \"a"),
+            ("name = My garden", "line 1: a text has to stand in quotes; write: name = \"…\""),
+            ("\nname = \"a", "line 2: name: the quote at the end is missing"),
             ("name", "line 1: this is no setting; write: name = \"value\""),
             ("name =", "line 1: a value is missing; write: name = \"…\""),
             ("[wifi\nssid = \"a\"", "line 1: a section's name stands between two brackets"),
@@ -285,7 +315,10 @@ mod tests {
                 "[wifi]\npassword = hunter2",
                 "line 2: a text has to stand in quotes; write: password = \"…\"",
             ),
-            ("[wifi]\nssid = 12ab", "line 2: no number; if it is a text, write: ssid = \"12ab\""),
+            (
+                "[wifi]\nssid = 12ab",
+                "line 2: ssid: no number; if it is a text, write: ssid = \"…\"",
+            ),
         ] {
             let found = mistakes(text);
             assert!(found[0].starts_with(says), "{text:?}: {found:?}");
