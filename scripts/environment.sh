@@ -47,3 +47,50 @@ timed() {
     set -e
     say "== $what: $((SECONDS - began)) s$([[ $STATUS == 0 ]] || echo ', FAILED')"
 }
+
+# The archive that this machine itself installs from.
+debian_archive() {
+    local found
+    # shellcheck disable=SC2016 # apt's variables
+    found=$(apt-get indextargets --format '$(ORIGIN) $(RELEASE) $(REPO_URI)' |
+        awk '$1 == "Debian" && $2 !~ /-/ { print $3; exit }')
+    printf '%s\n' "${found:-http://deb.debian.org/debian}"
+}
+
+# A root filesystem in the folder "$1" of the Debian release "$2" with the components "$3" and its kernel, if
+# there is one among the packages; "${@:4}" are further arguments of mmdebstrap. Wants $work, a folder.
+debian_root() {
+    local root=$1 release=$2 components=$3
+    shift 3
+    # No initramfs: one of our own is a tenth of its size and needs no minute to make.
+    # shellcheck disable=SC2016 # the hook's own $1
+    INITRD=No TMPDIR=${work:?} mmdebstrap --quiet --mode=root --variant=minbase --format=directory \
+        --components="$components" \
+        --aptopt='APT::Install-Recommends "false"' \
+        --aptopt='Acquire::Languages "none"' \
+        --dpkgopt='force-unsafe-io' \
+        --dpkgopt='path-exclude=/usr/share/doc/*' \
+        --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+        --dpkgopt='path-exclude=/usr/share/info/*' \
+        --dpkgopt='path-exclude=/usr/share/locale/*' \
+        --dpkgopt='path-exclude=/usr/share/man/*' \
+        --essential-hook='mkdir -p "$1/etc/kernel" && echo "do_initrd = no" >"$1/etc/kernel-img.conf"' \
+        "$@" \
+        "$release" "$root" "deb $(debian_archive) $release ${components//,/ }" >&2
+}
+
+# Unpacks, for an initrd, the modules "${@:4}" of the kernel "$2" in the root filesystem "$1" and those that
+# they need into the folder "$3". Prints their names in the order in which they are loaded.
+kernel_modules() {
+    local root=$1 kernel=$2 folder=$3 module paths='' name
+    shift 3
+    for module; do
+        # One that is built in needs nothing; one that is unknown is an error.
+        paths+=$(modprobe --dirname "$root" --set-version "$kernel" --show-depends "$module")$'\n'
+    done
+    awk '$1 == "insmod" && !seen[$2]++ { print $2 }' <<<"$paths" | while read -r module; do
+        name=$(basename "$module" .xz)
+        xz --decompress --stdout "$module" >"$folder/$name"
+        printf '%s\n' "$name"
+    done
+}

@@ -31,9 +31,9 @@ attach() {
     give_up "no disk $1"
 }
 
-for module in /modules/*; do
-    insmod "$module" || echo "initrd: no ${module##*/}"
-done
+while read -r module; do
+    insmod "/modules/$module" || echo "initrd: no $module"
+done </modules/order
 attach root ro
 attach payload ro
 attach state rw

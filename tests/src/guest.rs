@@ -15,40 +15,12 @@ use crate::{PASSWORD, Relay, of_repository};
 /// How long anything may take in a guest that should happen soon: it is some ten times slower.
 pub const SOON: Duration = Duration::from_secs(180);
 
-/// Where the agent's files of `systemd/` are installed (`systemd/README.md`).
-const AGENT: [(&str, &str); 5] = [
-    ("stillwatch-agent.service", "/usr/lib/systemd/system/stillwatch-agent.service"),
-    ("stillwatch-agent.sysusers", "/usr/lib/sysusers.d/stillwatch-agent.conf"),
-    ("stillwatch-agent.tmpfiles", "/usr/lib/tmpfiles.d/stillwatch-agent.conf"),
-    ("60-stillwatch-agent.conf", "/usr/lib/sysctl.d/60-stillwatch-agent.conf"),
-    ("stillwatch.catalog", "/usr/lib/systemd/catalog/stillwatch.catalog"),
-];
-
-/// And the healer's, beside its hooks.
-const HEALER: [(&str, &str); 7] = [
-    ("stillwatch-healer.socket", "/usr/lib/systemd/system/stillwatch-healer.socket"),
-    ("stillwatch-healer.service", "/usr/lib/systemd/system/stillwatch-healer.service"),
-    ("stillwatch-boot.service", "/usr/lib/systemd/system/stillwatch-boot.service"),
-    ("stillwatch-escalate.service", "/usr/lib/systemd/system/stillwatch-escalate.service"),
-    (
-        "stillwatch-agent-healer.conf",
-        "/usr/lib/systemd/system/stillwatch-agent.service.d/stillwatch-agent-healer.conf",
-    ),
-    ("stillwatch-healer.tmpfiles", "/usr/lib/tmpfiles.d/stillwatch-healer.conf"),
-    ("90-stillwatch.rules", "/usr/lib/udev/rules.d/90-stillwatch.rules"),
-];
-
-/// Where NetworkManager looks for what wants to hear of a change.
-const DISPATCHER: &str = "/usr/lib/NetworkManager/dispatcher.d";
-
 /// What installing the agent installs, each file in its place, and the unit enabled.
 ///
 /// # Panics
 /// It is not built.
 pub fn packages() -> Payload {
-    with_files(Payload::new(), &AGENT)
-        .install(&binary("stillwatch-agent"), "/usr/bin/stillwatch-agent", 0o755)
-        .enable("stillwatch-agent.service")
+    install(Payload::new(), "agent").enable("stillwatch-agent.service")
 }
 
 /// With the healer beside the agent.
@@ -57,21 +29,9 @@ pub fn packages() -> Payload {
 /// It is not built.
 #[must_use]
 pub fn with_healer(payload: Payload) -> Payload {
-    let mut payload = with_files(payload, &HEALER)
-        .install(&binary("stillwatch-healer"), "/usr/bin/stillwatch-healer", 0o755)
-        .install(
-            &of_repository("systemd/networkmanager/50-stillwatch"),
-            &format!("{DISPATCHER}/no-wait.d/50-stillwatch"),
-            0o755,
-        )
-        .link(&format!("{DISPATCHER}/50-stillwatch"), "no-wait.d/50-stillwatch")
+    install(payload, "healer")
         .enable_for("sockets.target", "stillwatch-healer.socket")
-        .enable("stillwatch-boot.service");
-    for name in files("systemd/heal.d") {
-        let from = of_repository("systemd/heal.d").join(&name);
-        payload = payload.install(&from, &format!("/usr/lib/stillwatch/heal.d/{name}"), 0o755);
-    }
-    payload
+        .enable("stillwatch-boot.service")
 }
 
 /// The same, configured to upload to `relay`. `settings` are further sections and keys of agent.toml.
@@ -174,11 +134,43 @@ fn with_script(payload: Payload, name: &str) -> Payload {
         .enable(&unit)
 }
 
-fn with_files(mut payload: Payload, files: &[(&str, &str)]) -> Payload {
-    for (file, place) in files {
-        payload = payload.install(&of_repository("systemd").join(file), place, 0o644);
+/// With what `systemd/payload` lists for `part`.
+fn install(mut payload: Payload, part: &str) -> Payload {
+    for line in list().lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, how, what, place] = *words.as_slice() else { continue };
+        if words[0] != part {
+            continue;
+        }
+        let place = |name: &str| match place.strip_suffix('/') {
+            Some(folder) => format!("{folder}/{}", name.rsplit('/').next().unwrap_or(name)),
+            None => place.to_owned(),
+        };
+        payload = match how {
+            "program" => payload.install(&binary(what), &place(what), 0o755),
+            "link" => payload.link(&place(what), what),
+            mode => {
+                let mode = u32::from_str_radix(mode, 8).expect("a mode");
+                let names = match what.strip_suffix("/*") {
+                    Some(folder) => files(&format!("systemd/{folder}"))
+                        .iter()
+                        .map(|name| format!("{folder}/{name}"))
+                        .collect(),
+                    None => vec![what.to_owned()],
+                };
+                names.iter().fold(payload, |payload, name| {
+                    payload.install(&of_repository("systemd").join(name), &place(name), mode)
+                })
+            }
+        };
     }
     payload
+}
+
+/// What is installed where.
+fn list() -> String {
+    let text = fs::read_to_string(of_repository("systemd/payload")).expect("systemd/payload");
+    text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect()
 }
 
 /// The names of the files in a folder of the repository.
@@ -193,10 +185,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_of_systemd_has_a_place_in_the_guest() {
-        let known: Vec<&str> = AGENT.iter().chain(&HEALER).map(|(file, _)| *file).collect();
+    fn every_file_of_systemd_has_a_place() {
+        let list = list();
+        let known: Vec<&str> =
+            list.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
         for file in files("systemd") {
-            let elsewhere = file == "README.md" || file.starts_with("stillwatch-relay.");
+            let elsewhere = ["README.md", "payload"].contains(&file.as_str());
             assert!(elsewhere || known.contains(&file.as_str()), "systemd/{file}");
         }
     }

@@ -1,0 +1,14 @@
+# shellcheck shell=bash disable=SC2034
+# The card, from its beginning; docs/image.md draws it and says why. In MiB, each partition begins at a
+# multiple of 4: the erase block of common cards.
+
+# PARTUUIDs are this, a dash and the partition's number.
+DISK_ID=5711a7c4
+# U-Boot's variables: one block, before the first partition (image/boot.cmd, /etc/fw_env.config).
+VARIABLES_AT=1
+VARIABLES_BYTES=512
+FAT_AT=8 FAT_SIZE=64
+SLOT_A_AT=72 SLOT_B_AT=456 SLOT_SIZE=384
+# In the image; the first boot makes it as large as the card allows.
+DATA_AT=840 DATA_SIZE=64
+IMAGE_SIZE=904
