@@ -138,8 +138,8 @@ fn with_script(payload: Payload, name: &str) -> Payload {
 fn install(mut payload: Payload, part: &str) -> Payload {
     for line in list().lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let [_, how, what, place] = *words.as_slice() else { continue };
-        if words[0] != part {
+        let [of, how, what, place] = *words.as_slice() else { continue };
+        if of != part {
             continue;
         }
         let place = |name: &str| match place.strip_suffix('/') {
