@@ -12,8 +12,9 @@ use testbed::usbcam::UsbCamera;
 
 use crate::{PASSWORD, Relay, of_repository};
 
-/// How long anything may take in a guest that should happen soon: it is some ten times slower.
-pub const SOON: Duration = Duration::from_secs(180);
+/// How long anything may take in a machine that should happen soon: it is some twenty times slower than
+/// a Pi.
+pub const SOON: Duration = Duration::from_secs(400);
 
 /// What installing the agent installs, each file in its place, and the unit enabled.
 ///

@@ -6,7 +6,10 @@ pub mod browser;
 pub mod card;
 pub mod faults;
 pub mod guest;
+pub mod healing;
+pub mod journal;
 pub mod nginx;
+pub mod sdcard;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::shell::Shell;
-use super::{Options, last_lines};
+use super::{Options, System, last_lines};
 use crate::eventually::eventually;
 
 /// QEMU listens at once, unless it does not start.
@@ -23,19 +23,19 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn start(folder: &Path, options: &Options) -> Running {
+    pub(super) fn start(folder: &Path, system: &System) -> Running {
         let sockets = [folder.join("shell"), folder.join("qmp")];
         for socket in &sockets {
             // Left by the QEMU before, if there was one.
             let _ = fs::remove_file(socket);
         }
         let complaints = folder.join("qemu.log");
-        let mut qemu = qemu(folder, options)
+        let mut qemu = qemu(folder, system)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&complaints).expect("a new file"))
             .spawn()
-            .expect("qemu-system-x86_64 (scripts/setup guest)");
+            .expect("QEMU (scripts/setup guest image)");
         let mut warden = warden(&qemu);
         let leash = warden.stdin.take();
         let shell = eventually("QEMU's sockets", SOON, || {
@@ -67,35 +67,13 @@ fn warden(qemu: &Child) -> Child {
     command.spawn().expect("a shell")
 }
 
-fn qemu(folder: &Path, options: &Options) -> Command {
-    let images = images();
-    let mut command = Command::new("qemu-system-x86_64");
-    command.args(["-nodefaults", "-display", "none", "-smp", "2"]);
-    command.args(["-m", &options.memory_mib.to_string()]);
-    // Always emulated: a /dev/kvm may be there and not work, as in nested machines. A plain processor
-    // is emulated fastest.
-    command.args(["-accel", "tcg,thread=multi", "-cpu", "Nehalem"]);
-    command.arg("-kernel").arg(images.join("vmlinuz"));
-    command.arg("-initrd").arg(images.join("initrd.img"));
-    // The drivers of what the machine has and no test needs: loading each takes emulated time.
-    let fixed = "console=ttyS0 panic=10 mitigations=off net.ifnames=0 \
-                 modprobe.blacklist=ata_generic,ata_piix,floppy,i2c_piix4,pcspkr,psmouse \
-                 systemd.condition_needs_update=0 systemd.show_status=auto TERM=dumb";
-    command.args(["-append", &[&[fixed.to_owned()], options.kernel.as_slice()].concat().join(" ")]);
-    for (name, path, rest) in [
-        ("root", images.join("root.img"), ",readonly=on"),
-        ("payload", folder.join("payload.img"), ",readonly=on"),
-        // What the guest flushes is on the disk; what it does not is lost with QEMU's process.
-        ("state", folder.join("state.img"), ",cache=writeback"),
-    ] {
-        let path = path.display();
-        command.args(["-drive", &format!("if=none,id={name},format=raw,file={path}{rest}")]);
-        command.args(["-device", &format!("virtio-blk-pci,drive={name},serial={name}")]);
-    }
-    command.args(["-netdev", "user,id=net,ipv6=off"]);
-    // No boot ROM: the file is in a package that nothing else needs.
-    command.args(["-device", "virtio-net-pci,netdev=net,romfile=", "-device", "virtio-rng-pci"]);
-    command.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
+fn qemu(folder: &Path, system: &System) -> Command {
+    let mut command = match system {
+        System::Guest(options) => guest(folder, options),
+        System::Card(card) => card.qemu(),
+    };
+    command.args(["-nodefaults", "-display", "none"]);
+    command.args(["-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"]);
     let console = folder.join("console.log").display().to_string();
     command.args(["-chardev", &format!("file,id=console,path={console},append=on")]);
     command.args(["-serial", "chardev:console"]);
@@ -108,14 +86,49 @@ fn qemu(folder: &Path, options: &Options) -> Command {
     command
 }
 
-/// Where the images are; `scripts/guest` makes them, once.
+fn guest(folder: &Path, options: &Options) -> Command {
+    let images = images();
+    let mut command = Command::new("qemu-system-x86_64");
+    command.args(["-smp", "2", "-m", &options.memory_mib.to_string()]);
+    // Always emulated: a /dev/kvm may be there and not work, as in nested machines. A plain processor
+    // is emulated fastest.
+    command.args(["-accel", "tcg,thread=multi", "-cpu", "Nehalem"]);
+    command.arg("-kernel").arg(images.join("vmlinuz"));
+    command.arg("-initrd").arg(images.join("initrd.img"));
+    // The drivers of what the machine has and no test needs: loading each takes emulated time.
+    let fixed = "console=ttyS0 panic=10 mitigations=off net.ifnames=0 \
+                 modprobe.blacklist=ata_generic,ata_piix,floppy,i2c_piix4,pcspkr,psmouse \
+                 systemd.condition_needs_update=0 systemd.show_status=auto TERM=dumb";
+    command.args(["-append", &[&[fixed.to_owned()], options.kernel.as_slice()].concat().join(" ")]);
+    // What the guest flushes is on the disk; what it does not is lost with QEMU's process.
+    disk(&mut command, "root", &images.join("root.img"), ",readonly=on");
+    disk(&mut command, "payload", &folder.join("payload.img"), ",readonly=on");
+    disk(&mut command, "state", &folder.join("state.img"), ",cache=writeback");
+    command.args(["-netdev", "user,id=net,ipv6=off"]);
+    // No boot ROM: the file is in a package that nothing else needs.
+    command.args(["-device", "virtio-net-pci,netdev=net,romfile="]);
+    command
+}
+
+/// A disk that is known by its serial number.
+pub(super) fn disk(command: &mut Command, serial: &str, path: &Path, options: &str) {
+    let path = path.display();
+    command.args(["-drive", &format!("if=none,id={serial},format=raw,file={path}{options}")]);
+    command.args(["-device", &format!("virtio-blk-pci,drive={serial},serial={serial}")]);
+}
+
+/// Where the guest's images are.
 fn images() -> &'static Path {
     static IMAGES: OnceLock<PathBuf> = OnceLock::new();
-    IMAGES.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/guest");
-        let output = Command::new(script).stderr(Stdio::inherit()).output().expect("scripts/guest");
-        assert!(output.status.success(), "scripts/guest: {}", output.status);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        PathBuf::from(text.lines().last().expect("the folder's path"))
-    })
+    IMAGES.get_or_init(|| made_by("guest", &[]))
+}
+
+/// The folder that a script of the repository makes, unless it is made, and prints as its last line.
+pub(super) fn made_by(script: &str, arguments: &[&str]) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts").join(script);
+    let mut command = Command::new(path);
+    let output = command.args(arguments).stderr(Stdio::inherit()).output().expect("a script");
+    assert!(output.status.success(), "scripts/{script}: {}", output.status);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    PathBuf::from(text.lines().last().expect("the folder's path"))
 }

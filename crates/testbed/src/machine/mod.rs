@@ -1,10 +1,15 @@
-//! A whole machine: a Debian guest in QEMU with the kernel's real drivers, in which our units run as
-//! they do on a Pi. It can hang, lose its power and reboot, which no process or container can.
-//! `scripts/guest` makes what it boots from; the disk that it writes to is new for each machine and
-//! outlives its reboots and power cuts.
+//! A whole machine in QEMU with the kernel's real drivers, in which our units run as they do on a Pi. It
+//! can hang, lose its power and reboot, which no process or container can. One of two:
+//!
+//! * a Debian of this machine's own architecture ([`Machine::boot`], `scripts/guest`), with whatever the
+//!   test installs; the disk that it writes to is new for each machine;
+//! * an arm64 machine with an SD card of ours in it ([`Machine::insert`], `scripts/image`).
+//!
+//! What they write to outlives reboots and power cuts.
 //!
 //! What the stories put into the guest, and what happens there, does not belong here.
 
+mod card;
 mod emulator;
 mod payload;
 mod qmp;
@@ -20,6 +25,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 
+pub use self::card::SdCard;
 use self::emulator::Running;
 pub use self::payload::Payload;
 use self::qmp::Qmp;
@@ -30,9 +36,9 @@ use crate::eventually::eventually;
 /// How this machine is called inside the guest.
 pub const HOST: &str = "10.0.2.2";
 
-/// How long a boot may take until the shell answers: 15 s on an idle machine without KVM, and the two
-/// processors are shared.
-pub const BOOT: Duration = Duration::from_secs(240);
+/// How long a boot may take until the shell answers: without KVM 15 s on an idle machine, 50 s from an SD
+/// card, and the two processors are shared.
+pub const BOOT: Duration = Duration::from_secs(400);
 
 /// How long a command may take, unless a test says how long.
 const COMMAND: Duration = Duration::from_secs(120);
@@ -64,11 +70,18 @@ impl Default for Options {
     }
 }
 
+/// What is booted.
+#[derive(Debug)]
+enum System {
+    Guest(Options),
+    Card(Box<SdCard>),
+}
+
 /// See the module's documentation. It ends when it is dropped, and with the test's process.
 #[derive(Debug)]
 pub struct Machine {
     folder: TempDir,
-    options: Options,
+    system: System,
     running: Option<Running>,
     /// The last boot that the test knows of.
     boot: String,
@@ -86,11 +99,36 @@ impl Machine {
         let folder = tempfile::tempdir().expect("a temporary directory");
         payload.make_image(&folder.path().join("payload.img"));
         make_filesystem(&folder.path().join("state.img"), STATE_MIB, &[]);
+        Machine::on(folder, System::Guest(options.clone()), permit)
+    }
+
+    /// Boots one with `card` in it, which it keeps, and waits until its shell answers.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn insert(card: SdCard) -> Machine {
+        let permit = Permit::wait();
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        Machine::on(folder, System::Card(Box::new(card)), permit)
+    }
+
+    fn on(folder: TempDir, system: System, permit: Permit) -> Machine {
         let boot = String::new();
-        let mut machine =
-            Machine { folder, options: options.clone(), running: None, boot, _permit: permit };
+        let mut machine = Machine { folder, system, running: None, boot, _permit: permit };
         machine.power_on();
         machine
+    }
+
+    /// The card in it. Only while the power is off are its contents what they seem.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn card(&mut self) -> &mut SdCard {
+        assert!(self.running.is_none(), "power_cut() before the card is taken out");
+        match &mut self.system {
+            System::Card(card) => card,
+            System::Guest(_) => panic!("this machine has no card"),
+        }
     }
 
     /// Runs a bash command as root, and returns what it wrote to both outputs.
@@ -196,6 +234,15 @@ impl Machine {
         self.qmp().execute("inject-nmi");
     }
 
+    /// Plugs the network's cable in, or out.
+    ///
+    /// # Panics
+    /// QEMU does not take it.
+    pub fn cable(&self, plugged: bool) {
+        let arguments = format!("{{\"name\": \"net\", \"up\": {plugged}}}");
+        self.qmp().execute_with("set_link", &arguments);
+    }
+
     /// Takes the power away: what the guest had not written to its disk is lost.
     pub fn power_cut(&mut self) {
         self.running = None;
@@ -206,8 +253,21 @@ impl Machine {
     /// # Panics
     /// It does not come up.
     pub fn power_on(&mut self) {
-        self.running = Some(Running::start(self.folder.path(), &self.options));
+        self.running = Some(Running::start(self.folder.path(), &self.system));
+        if matches!(&self.system, System::Card(card) if !card.has_cable()) {
+            self.cable(false);
+        }
         self.wait_for_reboot(BOOT);
+    }
+
+    /// Gives the power back for that long only.
+    ///
+    /// # Panics
+    /// QEMU does not start.
+    pub fn power_on_for(&mut self, time: Duration) {
+        self.running = Some(Running::start(self.folder.path(), &self.system));
+        std::thread::sleep(time);
+        self.power_cut();
     }
 
     /// What `journalctl` says with these arguments, such as `-b -1 -u stillwatch-agent`.

@@ -23,7 +23,12 @@ impl Qmp {
     }
 
     pub(super) fn execute(&mut self, command: &str) {
-        let line = format!("{{\"execute\": \"{command}\"}}\n");
+        self.execute_with(command, "{}");
+    }
+
+    /// `arguments` is a JSON object.
+    pub(super) fn execute_with(&mut self, command: &str, arguments: &str) {
+        let line = format!("{{\"execute\": \"{command}\", \"arguments\": {arguments}}}\n");
         self.lines.get_mut().write_all(line.as_bytes()).expect("QEMU reads");
         loop {
             let mut line = String::new();
