@@ -19,7 +19,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "name",
         kind: Kind::Text,
         default: "\"camera\"",
-        help: "The camera's name: at the relay and, with `.local` behind it, in the local network.",
+        help: "The camera's name, with `.local` behind it in the local network. If it is written, the relay shows it at `/cameras/NAME/live.jpeg`, else at `/live.jpeg`.",
     },
     Key {
         name: "timezone",

@@ -144,7 +144,10 @@ fn hex(bytes: &[u8]) -> String {
 pub(crate) fn agent_config(card: &Card) -> String {
     let section = |name| {
         let own = match name {
-            "camera" => format!("id = {}\n", quoted(card.name.as_str())),
+            // Who has one camera need not name it: it is the relay's /live.jpeg then.
+            "camera" if card.written.text("name").is_some() => {
+                format!("id = {}\n", quoted(card.name.as_str()))
+            }
             "upload" => format!("relay = {}\n", quoted(card.relay.as_str())),
             _ => String::new(),
         };

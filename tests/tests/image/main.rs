@@ -22,6 +22,7 @@ fn a_flashed_card_with_one_file_on_it_is_live() {
     let card = with_vivid(card_for(&relay, VIVID));
     let begun = Instant::now();
     let mut machine = Machine::insert(card);
+    println!("its shell answers {:.0} s after power-on", begun.elapsed().as_secs_f64());
     new_pictures("of vivid", &relay, SOON);
     println!("live {:.0} s after power-on", begun.elapsed().as_secs_f64());
 
