@@ -15,6 +15,7 @@ mod sensor;
 mod status;
 mod supervise;
 mod upload;
+mod viewer;
 
 use std::fs;
 use std::process::ExitCode;

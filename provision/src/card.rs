@@ -28,6 +28,12 @@ pub(crate) const KEYS: &[Key] = &[
         help: "Such as `Europe/Berlin`; for the journal only.",
     },
     Key {
+        name: "viewer",
+        kind: Kind::Flag,
+        default: "false",
+        help: "Whether everybody in the local network may see the picture at `http://NAME.local/` ([viewer.md](viewer.md)).",
+    },
+    Key {
         name: "wifi.country",
         kind: Kind::Text,
         default: "",
@@ -166,6 +172,8 @@ pub(crate) struct Card {
     pub relay: Url,
     pub relay_password: String,
     pub ssh_key: Option<String>,
+    /// Whether the local viewer is asked for.
+    pub viewer: bool,
     /// Where things stand, and what is the agent's.
     pub written: Written,
 }
@@ -214,11 +222,22 @@ pub(crate) fn read(text: &str, knows_zone: impl Fn(&str) -> bool) -> Result<Card
     let relay_password = check.secret("relay.password", "relay.url");
     let ssh_key = check.ssh_key();
     check.agent();
+    let viewer = written.get("viewer").and_then(|entry| entry.value.as_bool()).unwrap_or(false);
     let mut mistakes = check.mistakes;
     mistakes.sort();
     match (name, timezone, relay, relay_password) {
         (Some(name), Some(timezone), Some(relay), Some(relay_password)) if mistakes.is_empty() => {
-            Ok(Card { name, timezone, wifi, fixed, relay, relay_password, ssh_key, written })
+            Ok(Card {
+                name,
+                timezone,
+                wifi,
+                fixed,
+                relay,
+                relay_password,
+                ssh_key,
+                viewer,
+                written,
+            })
         }
         _ => Err(mistakes),
     }

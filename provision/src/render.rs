@@ -26,6 +26,9 @@ const PASSWORD: &str = "stillwatch/etc/relay.password";
 const SSH_KEYS: &str = "stillwatch/etc/authorized_keys";
 pub(crate) const AGENT_CONFIG: &str = "stillwatch/etc/agent.toml";
 
+/// The port of a browser that is given a name only; systemd/60-stillwatch-ports.conf lets the agent have it.
+const VIEWER: &str = "[viewer]\nlisten = \"[::]:80\"\n";
+
 /// All that may be written.
 pub(crate) const PATHS: [&str; 7] =
     [ETHERNET, WIRELESS, SUPPLICANT, COUNTRY, PASSWORD, SSH_KEYS, AGENT_CONFIG];
@@ -152,7 +155,11 @@ pub(crate) fn agent_config(card: &Card) -> String {
         let is_empty = own.is_empty() && given.is_empty();
         if is_empty { String::new() } else { format!("[{name}]\n{own}{given}\n") }
     };
-    AGENT_SECTIONS.into_iter().map(section).collect()
+    let mut config: String = AGENT_SECTIONS.into_iter().map(section).collect();
+    if card.viewer {
+        config += VIEWER;
+    }
+    config
 }
 
 #[cfg(test)]

@@ -30,6 +30,9 @@ fn the_agent_gets_its_sections_and_what_the_card_says_in_other_words() {
     let expected = "[camera]\nid = \"garden\"\nfps = 2\nsize = \"640x480\"\n\n[upload]\n\
                     relay = \"https://cam.example.org/\"\nidle_interval = \"30s\"\n\n";
     assert_eq!(content(&files, AGENT_CONFIG), expected);
+    let files = rendered(&format!("viewer = true\n{FULL}"));
+    let expected = format!("{expected}[viewer]\nlisten = \"[::]:80\"\n");
+    assert_eq!(content(&files, AGENT_CONFIG), expected);
 }
 
 #[test]
