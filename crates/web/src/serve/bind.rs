@@ -1,7 +1,7 @@
 //! The listening socket.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
@@ -48,6 +48,23 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
         }
         outcome => outcome.map_err(|error| explained(address, error)),
     }
+}
+
+/// Listens on `address` for what comes in by the interface `device` only, whether the address is there
+/// yet or not.
+///
+/// # Errors
+/// Why nothing can be listened to, and what to do.
+pub fn bind_to_device(address: SocketAddrV4, device: &str) -> Result<TcpListener, BindError> {
+    let bound = || {
+        let socket = TcpSocket::new_v4()?;
+        SockRef::from(&socket).bind_device(Some(device.as_bytes()))?;
+        SockRef::from(&socket).set_freebind_v4(true)?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address.into())?;
+        socket.listen(BACKLOG)
+    };
+    bound().map_err(|error| explained(address.into(), error))
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

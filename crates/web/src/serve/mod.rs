@@ -32,7 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use warp::filters::BoxedFilter;
 
-pub use bind::{BindError, bind};
+pub use bind::{BindError, bind, bind_to_device};
 pub use line::Wire;
 
 use crate::answer::Response;
