@@ -47,12 +47,12 @@ const FLUSH_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// When there are too many connections, or open files.
 const CONNECTIONS_ADVICE: &str =
-    "see relay.max_connections, relay.max_connections_per_address, and LimitNOFILE= of the unit";
+    "limits: relay.max_connections, relay.max_connections_per_address, LimitNOFILE= of the unit";
 
 /// Why the relay ended, other than because it was told to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
-    #[error(transparent)]
+    #[error("{0} (relay.listen, --listen)")]
     Bind(#[from] BindError),
     #[error("can't listen for signals: {0}")]
     Signals(io::Error),
