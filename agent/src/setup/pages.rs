@@ -318,7 +318,8 @@ fn choice<'a>(heard: &'a Heard, form: &Form) -> Choice<'a> {
 fn html(text: String, headers: &HeaderMap) -> Response {
     let mut response = Body::once(text.into()).answer("text/html; charset=utf-8", headers);
     answer::set(&mut response, CONTENT_SECURITY_POLICY, POLICY);
-    answer::set(&mut response, REFERRER_POLICY, "no-referrer");
+    // Not "no-referrer": browsers would then call the origin of our own form "null".
+    answer::set(&mut response, REFERRER_POLICY, "same-origin");
     response
 }
 
