@@ -10,7 +10,7 @@ use testbed::http::get;
 use testbed::machine::{HOST, Machine, Options};
 
 /// A radio that looks around, becomes an access point or joins, in an emulated machine.
-const RADIO: Duration = Duration::from_secs(120);
+const RADIO: Duration = Duration::from_secs(300);
 
 const PAGE: &str = "http://192.168.223.1/";
 

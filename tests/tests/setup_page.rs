@@ -1,11 +1,7 @@
 //! The page of the setup access point in Chromium, at a phone's size, with the real program behind it and
 //! somebody in the place of the access point's keeper. The access point itself is `machine_setup.rs`.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "it is test code, and a panic is how a test fails"
-)]
+#![expect(clippy::unwrap_used, reason = "it is test code, and a panic is how a test fails")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, UdpSocket};

@@ -31,6 +31,9 @@ const TURN: Duration = Duration::from_millis(500);
 /// The page's answer has to reach the phone before the access point goes.
 const GIVE_WAY: Duration = Duration::from_secs(3);
 
+/// When the unit is stopped; it waits for 10 s.
+const CLOSED_WITHIN: Duration = Duration::from_secs(8);
+
 /// Why there is no access point.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SetupError {
@@ -142,15 +145,17 @@ impl Keeper {
         stop: impl Future<Output = std::io::Result<&'static str>>,
     ) -> std::io::Result<()> {
         let door = tokio::spawn(door::answer(listener, Arc::clone(&self.desk)));
-        let outcome = tokio::select! {
-            outcome = stop => outcome.map(|signal| tracing::info!("{signal}: closing the setup")),
-            () = self.turn_on() => Ok(()),
+        let signal = tokio::select! {
+            signal = stop => Some(signal),
+            () = self.turn_on() => None,
         };
         door.abort();
-        if outcome.is_ok() && self.chosen.is_none() {
-            return Ok(());
+        let Some(signal) = signal.transpose()? else { return Ok(()) };
+        tracing::info!("{signal}: closing the setup access point");
+        if !matches!(tokio::time::timeout(CLOSED_WITHIN, self.radio.close()).await, Ok(Ok(()))) {
+            tracing::warn!("setup: the access point could not be closed");
         }
-        outcome
+        Ok(())
     }
 
     /// Turns until it ends.
