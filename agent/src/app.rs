@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! camera thread ──► slot ──► upload task ──► relay
-//!       │             └──► offline task ─┘
+//!       │             ├──► offline task ─┘
+//!       │             └──► viewer task ──► phones in the local network
 //!       │                        │
 //!       └──────── health ◄───────┘
 //!        network ──┐ └──► supervise task: ladders ──► capture thread, healer, camera's power
@@ -26,6 +27,7 @@ use crate::sensor::EncoderControl;
 use crate::sensor::thread::{Sensor, watch};
 use crate::supervise::{Supervisor, button, led};
 use crate::upload::Uploader;
+use crate::viewer::{self, Viewer};
 use crate::{supervise, upload};
 
 /// Tasks that have not ended by then are cut off: the agent stops within a second.
@@ -73,13 +75,10 @@ fn start(
     let health = Arc::new(Health::new());
     let (writer, reader) = slot();
     let control = Arc::new(EncoderControl::default());
-    let sensor = Sensor::new(&config, writer, Arc::clone(&control), Arc::clone(&health));
-    let sensor = Arc::new(sensor);
+    let sensor = Arc::new(Sensor::new(&config, writer, Arc::clone(&control), Arc::clone(&health)));
     let relays = upload::Http::all(&upload)?;
-    let offline = Offline::new(config.id.clone(), config.offline.clone(), config.clock);
-    let offline = Arc::new(offline);
-    let machine = Arc::new(Machine::default());
-    let network = Arc::new(Network::default());
+    let offline = Arc::new(Offline::new(config.id.clone(), config.offline.clone(), config.clock));
+    let (machine, network) = (Arc::new(Machine::default()), Arc::new(Network::default()));
     let supervisor = Supervisor {
         health: Arc::clone(&health),
         sensor: Arc::clone(&sensor),
@@ -92,13 +91,23 @@ fn start(
         quit,
         upload_turn: upload.timeout.max(upload.retry_max),
         relay: upload.addresses(),
-        status_file: config.status_file,
+        status_file: config.status_file.clone(),
     };
     tracing::info!("uploading camera \"{}\" to {}", config.id, upload.addresses());
 
     let mut tasks = Tasks::default();
     let stop = tasks.stop_token();
     let keeps = Arc::clone(&offline).keep(sensor.frames.watch(), Arc::clone(&health), stop.clone());
+    if let Some(listen) = config.viewer {
+        let viewer = Viewer {
+            listen,
+            camera: config.id.clone(),
+            frames: sensor.frames.watch(),
+            health: Arc::clone(&health),
+            status_file: config.status_file,
+        };
+        tasks.spawn("viewer", viewer::run(viewer, stop.clone()));
+    }
     let uploader = Uploader {
         relays,
         config: upload,

@@ -1,5 +1,6 @@
 //! The command line. What the flags mean is in `config.rs`: each is one of its keys.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     Status(Report),
     /// Say what the network looks like from here, and what is wrong with it
     Network(NetworkReport),
+    /// Serve the page of the setup access point (the image's, in its own unit)
+    Setup(Setup),
 }
 
 /// Where settings come from; flags win over the environment, and that over the file.
@@ -86,6 +89,25 @@ pub(crate) struct NetworkReport {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Setup {
+    /// The appliance's address in the access point's network
+    #[arg(long, value_name = "ADDRESS", default_value_t = runtime::setup::ADDRESS)]
+    pub address: Ipv4Addr,
+    /// Listen only for what comes in by this interface
+    #[arg(long, value_name = "NAME")]
+    pub interface: Option<String>,
+    /// Port of the page
+    #[arg(long, value_name = "PORT", default_value_t = 80)]
+    pub http_port: u16,
+    /// Port for names
+    #[arg(long, value_name = "PORT", default_value_t = 53)]
+    pub dns_port: u16,
+    /// Where the access point's keeper listens
+    #[arg(long, value_name = "FILE", default_value = runtime::setup::SOCKET)]
+    pub socket: PathBuf,
 }
 
 #[derive(Debug, Args)]

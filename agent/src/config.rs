@@ -1,6 +1,7 @@
 //! Every setting of the agent, with its default and its limits: from raw text to a `Config` that
 //! leaves nothing to interpret. Reading the layers is `runtime::settings`' work.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -269,6 +270,12 @@ pub(crate) const KEYS: &[Key] = &[
         help: "BCM number of the GPIO pin of a status LED: steady while pictures arrive, else it flashes: once for the relay, twice for the WiFi, three times for the camera, four times for the system, five times in safe mode.",
     },
     Key {
+        name: "viewer.listen",
+        kind: Kind::Text,
+        default: "",
+        help: "Address and port of the local viewer, a page with the newest picture and the status, for who aims the camera: `[::]:8080`, or `[::]:80` with the unit's drop-in in [systemd/README.md](../systemd/README.md). Everybody in the local network can see it. If not given: nothing listens. See [viewer.md](viewer.md).",
+    },
+    Key {
         name: "agent.clock",
         kind: Kind::Choice(&["auto", "trusted", "untrusted"]),
         default: "\"auto\"",
@@ -518,6 +525,12 @@ struct RawWatchdog {
     device: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct RawViewer {
+    listen: Option<String>,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RawAgent {
@@ -541,6 +554,7 @@ struct RawConfig {
     watchdog: RawWatchdog,
     button: RawPin,
     led: RawPin,
+    viewer: RawViewer,
     agent: RawAgent,
 }
 
@@ -592,6 +606,8 @@ pub(crate) struct Config {
     pub watchdog: Option<PathBuf>,
     pub button_gpio: Option<u8>,
     pub led_gpio: Option<u8>,
+    /// Where the local viewer listens; `None`: nowhere.
+    pub viewer: Option<SocketAddr>,
     pub clock: ClockTrust,
     pub status_file: PathBuf,
     /// Variables that look like ours and name no key.
@@ -609,7 +625,7 @@ impl Config {
         let layers = Layers { keys: KEYS, file, variables, flags: flags.flags() };
         let loaded = settings::load::<RawConfig>(layers)?;
         let place = |key: &str| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
-        let RawConfig { camera, upload, offline, heal, watchdog, button, led, agent } =
+        let RawConfig { camera, upload, offline, heal, watchdog, button, led, viewer, agent } =
             &loaded.value;
         let id = camera.id.parse().map_err(|error| {
             ConfigError::Value(format!("{}camera.id: {error}", place("camera.id")))
@@ -638,6 +654,7 @@ impl Config {
             watchdog: watchdog.device.clone(),
             button_gpio: button.gpio,
             led_gpio: led.gpio,
+            viewer: viewer_address(viewer, &place("viewer.listen"))?,
             clock: agent.clock,
             status_file: agent.status_file.clone().unwrap_or_else(default_status_file),
             unknown_variables: loaded.unknown_variables.clone(),
@@ -742,6 +759,15 @@ impl RelayAddress {
         })?;
         Ok(RelayAddress { url, password })
     }
+}
+
+fn viewer_address(raw: &RawViewer, place: &str) -> Result<Option<SocketAddr>, ConfigError> {
+    let Some(text) = &raw.listen else { return Ok(None) };
+    let address = text.parse().map_err(|_| {
+        let why = "is no address with a port; write \"[::]:8080\" or \"192.168.1.7:8080\"";
+        ConfigError::Value(format!("{place}viewer.listen: \"{text}\" {why}"))
+    })?;
+    Ok(Some(address))
 }
 
 /// A file that was named wins, then systemd's credential, the variable, and the URL.

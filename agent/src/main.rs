@@ -12,9 +12,11 @@ mod machine;
 mod network;
 mod offline;
 mod sensor;
+mod setup;
 mod status;
 mod supervise;
 mod upload;
+mod viewer;
 
 use std::fs;
 use std::process::ExitCode;
@@ -33,7 +35,14 @@ fn main() -> ExitCode {
         eprintln!("no log: {error}");
     }
     keep_from_core_dumps();
-    let outcome = match &command {
+    answer(&command).unwrap_or_else(|error: ConfigError| {
+        tracing::error!("{error}");
+        ExitCode::from(EXIT_CONFIG)
+    })
+}
+
+fn answer(command: &Command) -> Result<ExitCode, ConfigError> {
+    match command {
         Command::Run(settings) => {
             if settings.relay.as_ref().is_some_and(|url| url.contains("password=")) {
                 tracing::warn!(
@@ -60,11 +69,18 @@ fn main() -> ExitCode {
         Command::Status(report) => Config::load(&report.settings, false)
             .map(|config| ExitCode::from(status::report(&config.status_file, report.json))),
         Command::Network(report) => Ok(ExitCode::from(network::report(report.json))),
-    };
-    outcome.unwrap_or_else(|error: ConfigError| {
-        tracing::error!("{error}");
-        ExitCode::from(EXIT_CONFIG)
-    })
+        Command::Setup(setup) => Ok(serve_setup(setup.clone())),
+    }
+}
+
+fn serve_setup(setup: cli::Setup) -> ExitCode {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => ended(runtime.block_on(setup::run(setup))),
+        Err(error) => {
+            tracing::error!("can't start the async runtime: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn run(config: Config) -> ExitCode {

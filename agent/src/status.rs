@@ -98,63 +98,90 @@ const OUTDATED: Duration = Duration::from_secs(10);
 /// LSB's exit status of `status`: the program is not running.
 const NOT_RUNNING: u8 = 3;
 
-/// Prints the status of the agent that writes `path`. Returns the exit status: 0 if all is well, 1
-/// if something is wrong, 3 if no agent runs.
-pub(crate) fn report(path: &Path, json: bool) -> u8 {
+/// What a status file says.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Running(Box<Status>),
+    /// And why that is believed.
+    NotRunning(String),
+    /// And why.
+    Unreadable(String),
+}
+
+/// Reads the status of the agent that writes `path`.
+pub(crate) fn find(path: &Path) -> Found {
+    let name = path.display();
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            println!("stillwatch-agent does not run (there is no {})", path.display());
-            return NOT_RUNNING;
+            return Found::NotRunning(format!("there is no {name}"));
         }
-        Err(error) => {
-            eprintln!("{}: can't read the status: {error}", path.display());
-            return 1;
-        }
+        Err(error) => return Found::Unreadable(format!("{name}: can't read the status: {error}")),
     };
     let status: Status = match serde_json::from_str(&text) {
         Ok(status) => status,
         Err(error) => {
-            eprintln!("{}: not a status of this version: {error}", path.display());
-            return 1;
+            return Found::Unreadable(format!("{name}: not a status of this version: {error}"));
         }
     };
     let age = clock::mono().since_boot().as_millis().saturating_sub(status.written_ms);
     if age > OUTDATED.as_millis() {
-        let since = text_of(age);
-        println!("stillwatch-agent does not run (its last status is {since} old)");
-        return NOT_RUNNING;
+        return Found::NotRunning(format!("its last status is {} old", text_of(age)));
     }
+    Found::Running(Box::new(status))
+}
+
+/// Prints the status of the agent that writes `path`. Returns the exit status: 0 if all is well, 1
+/// if something is wrong, 3 if no agent runs.
+pub(crate) fn report(path: &Path, json: bool) -> u8 {
+    let status = match find(path) {
+        Found::Running(status) => status,
+        Found::NotRunning(why) => {
+            println!("stillwatch-agent does not run ({why})");
+            return NOT_RUNNING;
+        }
+        Found::Unreadable(why) => {
+            eprintln!("{why}");
+            return 1;
+        }
+    };
     if json {
-        println!("{text}");
+        crate::print_json(&status);
     } else {
-        print(&status);
+        print!("{}", text(&status));
     }
     u8::from(status.camera.trouble.is_some() || status.upload.trouble.is_some())
 }
 
-fn print(status: &Status) {
+/// For people, in lines.
+pub(crate) fn text(status: &Status) -> String {
     let Status { version, pid, camera_id, relay, line, .. } = status;
-    println!("stillwatch-agent {version}, process {pid}, for {}", text_of(status.uptime_ms));
-    println!("camera \"{camera_id}\" to {relay}");
-    println!("{line}");
+    let mut lines = vec![
+        format!("stillwatch-agent {version}, process {pid}, for {}", text_of(status.uptime_ms)),
+        format!("camera \"{camera_id}\" to {relay}"),
+        line.clone(),
+    ];
     for (name, organ) in [("camera", &status.camera), ("upload", &status.upload)] {
-        match (&organ.trouble, organ.trouble_ms) {
-            (Some(cause), Some(lasted)) => println!("{name}: {cause}, for {}", text_of(lasted)),
-            _ => println!("{name}: works ({} so far, {} failed)", organ.successes, organ.failures),
-        }
+        lines.push(match (&organ.trouble, organ.trouble_ms) {
+            (Some(cause), Some(lasted)) => format!("{name}: {cause}, for {}", text_of(lasted)),
+            _ => format!("{name}: works ({} so far, {} failed)", organ.successes, organ.failures),
+        });
     }
     let Status { frames_corrupt, frames_replaced, .. } = status;
-    println!("{frames_corrupt} broken frames left out, {frames_replaced} replaced by newer ones");
+    lines.push(format!(
+        "{frames_corrupt} broken frames left out, {frames_replaced} replaced by newer ones"
+    ));
     if status.watchdog_withheld {
-        println!("the watchdog is not fed any more: a loop is stuck");
+        lines.push("the watchdog is not fed any more: a loop is stuck".to_owned());
     }
-    print_healing(status);
+    lines.extend(healing(status));
+    lines.iter().flat_map(|line| [line, "\n"]).collect()
 }
 
-fn print_healing(status: &Status) {
+fn healing(status: &Status) -> Vec<String> {
+    let mut lines = Vec::new();
     if !status.network.is_empty() {
-        println!("network: {}", status.network);
+        lines.push(format!("network: {}", status.network));
     }
     for LadderStatus { organ, ill_ms, rung, resting } in &status.ladders {
         let Some(ill_ms) = ill_ms else { continue };
@@ -162,22 +189,22 @@ fn print_healing(status: &Status) {
             true => format!("all tried, up to \"{rung}\"; resting"),
             false => format!("trying \"{rung}\""),
         });
-        println!("healing {organ}: ill for {}, {tried}", text_of(*ill_ms));
+        lines.push(format!("healing {organ}: ill for {}, {tried}", text_of(*ill_ms)));
     }
     for CureStatus { organ, rung, outcome, ago_ms } in &status.cures {
         let outcome = format!("{outcome:?}").to_lowercase();
-        println!("cure of {} ago: {organ} \"{rung}\", {outcome}", text_of(*ago_ms));
+        lines.push(format!("cure of {} ago: {organ} \"{rung}\", {outcome}", text_of(*ago_ms)));
     }
-    match status.reboots_left {
-        Some(left) => println!("reboots left in the budget: {left}"),
-        None => println!("there is no healer: what needs root is left out"),
-    }
+    lines.push(match status.reboots_left {
+        Some(left) => format!("reboots left in the budget: {left}"),
+        None => "there is no healer: what needs root is left out".to_owned(),
+    });
     if status.safe_mode {
-        println!("safe mode: only a reboot is left, and none is; staying up as it is");
+        let text = "safe mode: only a reboot is left, and none is; staying up as it is";
+        lines.push(text.to_owned());
     }
-    if let Some(booted) = &status.booted {
-        println!("the machine was started: {booted}");
-    }
+    lines.extend(status.booted.as_ref().map(|b| format!("the machine was started: {b}")));
+    lines
 }
 
 fn text_of(millis: u128) -> String {

@@ -4,7 +4,7 @@
 //! data partition and in the spare, then its secrets are blanked on the card. The card is written to only
 //! if something on it is to change, and is writable only then.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,14 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::sethostname;
 use runtime::files::{Survives, keep_secret, publish};
+use runtime::settings::written::Mistake;
 
+use crate::access_point::{AccessPoint, OFFERED};
 use crate::agent;
 use crate::card::{self, Card, UTC, is_readable, with_secrets, without_secrets};
 use crate::cli::Cli;
 use crate::forgive::{self, MAX_BYTES, Unreadable};
-use crate::render::{AGENT_CONFIG, PATHS, files};
+use crate::render::{AGENT_CONFIG, File, PATHS, files};
 use crate::report::{Finding, report};
 use crate::spare::Spare;
 
@@ -40,14 +42,59 @@ pub(crate) enum ApplyError {
 
 /// Does all of it.
 pub(crate) fn run(cli: &Cli) -> Result<(), ApplyError> {
-    let spare = cli.spare.as_deref().map(|path| Spare::new(path, cli.spare_offset));
-    let copies = Copies { path: cli.state.join(KEPT_FILE), spare };
+    let copies = copies(cli);
     let last = copies.newest();
     let (finding, in_force) = look(cli, &copies, last.as_ref());
     tell(&finding);
-    tell_on_card(&cli.card, &report(&finding, in_force.as_ref()));
+    let access_point = if in_force.is_some() { None } else { Some(access_point(cli)) };
+    let report = report(&finding, in_force.as_ref(), access_point.as_ref());
+    tell_on_card(&cli.card, &report);
+    offer(cli, access_point.as_ref())?;
     let card = in_force.ok_or(ApplyError::Unprovisioned)?;
     configure(cli, &card)
+}
+
+/// Whether `text` may become the configuration: the card's file, or what was sent to the setup page.
+///
+/// # Errors
+/// All of its mistakes.
+pub(crate) fn check(cli: &Cli, text: &str) -> Result<Card, Vec<Mistake>> {
+    let zones = zones(cli);
+    let card = card::read(text, |zone| is_zone(&zones, zone))?;
+    agent::check(&cli.agent, &card).map(|()| card)
+}
+
+/// Keeps `text`, which is right, as if it had stood on the card, and puts it there without its secrets. In
+/// this order: wherever the power is cut, the next boot finds none of it, or goes on with all of it.
+pub(crate) fn take(cli: &Cli, text: &str) -> Result<(), String> {
+    let copies = copies(cli);
+    copies.keep(text, copies.newest().as_ref())?;
+    if let Err(why) = put_on_card(&cli.card, &without_secrets(text)) {
+        tracing::warn!("{why}: it is in the camera all the same");
+    }
+    Ok(())
+}
+
+fn copies(cli: &Cli) -> Copies {
+    let spare = cli.spare.as_deref().map(|path| Spare::new(path, cli.spare_offset));
+    Copies { path: cli.state.join(KEPT_FILE), spare }
+}
+
+/// The setup access point of a card that configures nothing.
+fn access_point(cli: &Cli) -> AccessPoint {
+    let text = on_card(&cli.card.join(CARD_FILE)).ok().flatten().unwrap_or_default();
+    let (name, given) = card::for_setup(&text);
+    AccessPoint::find(&cli.state, &name, given.as_deref())
+}
+
+/// Where its keeper finds it, which starts only then.
+fn offer(cli: &Cli, access_point: Option<&AccessPoint>) -> Result<(), ApplyError> {
+    let file = access_point.map(|access_point| File {
+        path: OFFERED,
+        content: access_point.offered(),
+        secret: true,
+    });
+    write_files(&cli.run, file.as_slice(), &[OFFERED])
 }
 
 /// What is on the card, and what is in force. What is right is kept, and loses its secrets there.
@@ -63,9 +110,10 @@ fn look(cli: &Cli, copies: &Copies, last: Option<&Kept>) -> (Finding, Option<Car
         Err(why) => return (Finding::Unreadable(why), before()),
     };
     let full = with_secrets(&text, last.map_or("", |kept| &kept.text));
-    let zones = zones(cli);
-    let checked = card::read(&full, |zone| is_zone(&zones, zone));
-    match checked.and_then(|card| agent::check(&cli.agent, &card).map(|()| card)) {
+    if last.is_none() && card::is_for_setup_only(&full) {
+        return (Finding::SetupOnly, None);
+    }
+    match check(cli, &full) {
         Ok(card) => {
             let kept = copies.keep(&full, last).and_then(|()| blank(&cli.card, &text));
             (Finding::Right { kept }, Some(card))
@@ -80,6 +128,7 @@ fn tell(finding: &Finding) {
         Finding::Right { kept: Err(why) } => {
             tracing::warn!("{CARD_FILE} is all right, but its passwords stay on the card: {why}");
         }
+        Finding::SetupOnly => tracing::info!("{CARD_FILE} leaves all to the setup access point"),
         Finding::Missing { .. } => tracing::info!("there is no {CARD_FILE} on the card"),
         Finding::Unreadable(why) => tracing::error!("{CARD_FILE} can't be read: {why}"),
         Finding::Wrong(mistakes) => {
@@ -102,7 +151,7 @@ fn on_card(path: &Path) -> Result<Option<String>, Unreadable> {
 /// A file, or one byte more of it than is taken.
 fn bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    fs::File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -202,9 +251,13 @@ fn blank(card: &Path, text: &str) -> Result<(), String> {
     if blanked == text {
         return Ok(());
     }
+    put_on_card(card, &blanked)
+}
+
+fn put_on_card(card: &Path, text: &str) -> Result<(), String> {
     let path = card.join(CARD_FILE);
     let _writable = Writable::new(card);
-    publish(&path, blanked.as_bytes(), Survives::PowerCut)
+    publish(&path, text.as_bytes(), Survives::PowerCut)
         .map_err(|error| format!("{} can't be written: {error}", path.display()))
 }
 
@@ -245,15 +298,14 @@ fn remount(card: &Path, more: MsFlags) {
     }
 }
 
-/// Writes the programs' files, and says the machine its name.
-fn configure(cli: &Cli, card: &Card) -> Result<(), ApplyError> {
-    let files = files(card);
-    for path in PATHS.iter().filter(|path| files.iter().all(|file| file.path != **path)) {
+/// Writes `files` below `run`, and removes what else there is of `paths`.
+pub(crate) fn write_files(run: &Path, files: &[File], paths: &[&str]) -> Result<(), ApplyError> {
+    for path in paths.iter().filter(|path| files.iter().all(|file| file.path != **path)) {
         // What an earlier configuration left; most often nothing.
-        let _ = fs::remove_file(cli.run.join(path));
+        let _ = fs::remove_file(run.join(path));
     }
     for file in files {
-        let path = cli.run.join(file.path);
+        let path = run.join(file.path);
         let content = file.content.as_bytes();
         let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
         let written = folder.and_then(|()| match file.secret {
@@ -262,6 +314,12 @@ fn configure(cli: &Cli, card: &Card) -> Result<(), ApplyError> {
         });
         written.map_err(|error| ApplyError::Write(path, error))?;
     }
+    Ok(())
+}
+
+/// Writes the programs' files, and says the machine its name.
+fn configure(cli: &Cli, card: &Card) -> Result<(), ApplyError> {
+    write_files(&cli.run, &files(card), &PATHS)?;
     let timezone = Some(card.timezone.as_str()).filter(|zone| is_zone(&zones(cli), zone));
     let link = cli.root.join("etc/localtime");
     let _ = fs::remove_file(&link);

@@ -9,6 +9,8 @@ use runtime::settings::written::{self, Mistake, Written, with_texts};
 use runtime::settings::{Key, Kind};
 use url::Url;
 
+use crate::access_point::is_password;
+
 /// Sections that are the agent's own, and which it checks itself; docs/configuration.md lists them.
 pub(crate) const AGENT_SECTIONS: [&str; 6] =
     ["camera", "upload", "offline", "heal", "led", "button"];
@@ -26,6 +28,12 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Text,
         default: "\"UTC\"",
         help: "Such as `Europe/Berlin`; for the journal only.",
+    },
+    Key {
+        name: "viewer",
+        kind: Kind::Flag,
+        default: "false",
+        help: "Whether everybody in the local network may see the picture at `http://NAME.local/` ([viewer.md](viewer.md)).",
     },
     Key {
         name: "wifi.country",
@@ -96,6 +104,12 @@ pub(crate) const KEYS: &[Key] = &[
     },
     Key { name: "relay.password", kind: Kind::Text, default: "", help: "The relay's password." },
     Key {
+        name: "setup.password",
+        kind: Kind::Text,
+        default: "",
+        help: "The password of the setup access point ([setup.md](setup.md)), 8 to 63 characters, for who prints labels; else one is made, and stands in `stillwatch-status.txt`. It stays on the card.",
+    },
+    Key {
         name: "ssh.key",
         kind: Kind::Text,
         default: "",
@@ -105,6 +119,9 @@ pub(crate) const KEYS: &[Key] = &[
 
 /// What is blanked on the card once the camera has it.
 pub(crate) const SECRETS: [&str; 2] = ["wifi.password", "relay.password"];
+
+/// The camera's, if it has none.
+const NAME: &str = "camera";
 
 /// The time zone that is always there.
 pub(crate) const UTC: &str = "UTC";
@@ -166,6 +183,8 @@ pub(crate) struct Card {
     pub relay: Url,
     pub relay_password: String,
     pub ssh_key: Option<String>,
+    /// Whether the local viewer is asked for.
+    pub viewer: bool,
     /// Where things stand, and what is the agent's.
     pub written: Written,
 }
@@ -199,6 +218,21 @@ pub(crate) fn without_secrets(text: &str) -> String {
     with_texts(text, SECRETS.into_iter().filter_map(blank).collect())
 }
 
+/// What the setup access point goes by: the camera's name, and the password for it, as far as they are right.
+pub(crate) fn for_setup(text: &str) -> (CameraId, Option<String>) {
+    let written = written::read(text, KEYS, &AGENT_SECTIONS).unwrap_or_default();
+    let name = written.text("name").unwrap_or(NAME).parse();
+    let password = written.text("setup.password").filter(|text| is_password(text));
+    let own = || NAME.parse().unwrap_or_default();
+    (name.unwrap_or_else(|_| own()), password.map(str::to_owned))
+}
+
+/// Whether nothing is written but what the setup access point goes by, and what can be said beforehand.
+pub(crate) fn is_for_setup_only(text: &str) -> bool {
+    let beforehand = |key: &str| key == "name" || key == "timezone" || key.starts_with("setup.");
+    written::read(text, KEYS, &AGENT_SECTIONS).is_ok_and(|written| written.keys().all(beforehand))
+}
+
 /// Reads a card's text, its secrets in it. `knows_zone` says whether a time zone exists.
 ///
 /// # Errors
@@ -214,11 +248,23 @@ pub(crate) fn read(text: &str, knows_zone: impl Fn(&str) -> bool) -> Result<Card
     let relay_password = check.secret("relay.password", "relay.url");
     let ssh_key = check.ssh_key();
     check.agent();
+    check.setup_password();
+    let viewer = written.get("viewer").and_then(|entry| entry.value.as_bool()).unwrap_or(false);
     let mut mistakes = check.mistakes;
     mistakes.sort();
     match (name, timezone, relay, relay_password) {
         (Some(name), Some(timezone), Some(relay), Some(relay_password)) if mistakes.is_empty() => {
-            Ok(Card { name, timezone, wifi, fixed, relay, relay_password, ssh_key, written })
+            Ok(Card {
+                name,
+                timezone,
+                wifi,
+                fixed,
+                relay,
+                relay_password,
+                ssh_key,
+                viewer,
+                written,
+            })
         }
         _ => Err(mistakes),
     }
@@ -238,7 +284,7 @@ impl Check<'_> {
     }
 
     fn name(&mut self) -> Option<CameraId> {
-        let name = self.written.text("name").unwrap_or("camera");
+        let name = self.written.text("name").unwrap_or(NAME);
         match name.parse() {
             Ok(id) => Some(id),
             Err(_) => {
@@ -302,11 +348,10 @@ impl Check<'_> {
         if password.len() == 64 && password.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Some(Security::Key(password));
         }
-        let printable = password.bytes().all(|b| (b' '..=b'~').contains(&b));
-        if printable && (8..=63).contains(&password.len()) {
+        if is_password(&password) {
             return Some(Security::Password(password));
         }
-        let why = match printable {
+        let why = match password.is_ascii() {
             true => "a WiFi password has 8 to 63 characters",
             false => "a WiFi password has none but plain letters, digits and signs (ASCII)",
         };
@@ -420,6 +465,13 @@ impl Check<'_> {
         match !lines.is_empty() && lines.iter().all(is_key) {
             true => Some(lines.iter().flat_map(|line| [line, "\n"]).collect()),
             false => self.wrong("ssh.key", "is no public key; it begins with ssh-ed25519, say"),
+        }
+    }
+
+    fn setup_password(&mut self) {
+        if self.written.text("setup.password").is_some_and(|text| !is_password(text)) {
+            let why = "has to have 8 to 63 plain letters, digits and signs (ASCII)";
+            self.wrong::<()>("setup.password", why);
         }
     }
 

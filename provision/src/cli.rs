@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use runtime::setup::SOCKET;
 
 /// Turns the one file on the SD card into the appliance's configuration. Run as root at each boot, before
 /// the network; exit status 0: configured; 78: there is no configuration to go on with.
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
     /// Folder of the card's first partition.
@@ -30,4 +31,19 @@ pub(crate) struct Cli {
     /// The agent, which checks what is its own.
     #[arg(long, value_name = "FILE", default_value = "/usr/bin/stillwatch-agent")]
     pub agent: PathBuf,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Command {
+    /// Keep the setup access point, until a configuration was sent or nobody came
+    Setup {
+        /// Whose radio it is.
+        #[arg(long, value_name = "NAME", default_value = "wlan0")]
+        interface: String,
+        /// Where the setup page asks.
+        #[arg(long, value_name = "FILE", default_value = SOCKET)]
+        socket: PathBuf,
+    },
 }

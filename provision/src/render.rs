@@ -5,7 +5,9 @@
 use std::fmt::Write;
 
 use runtime::settings::written::{quoted, values_text};
+use runtime::setup::ADDRESS;
 
+use crate::access_point::AccessPoint;
 use crate::card::{AGENT_SECTIONS, Card, Fixed, Method, Security, Wifi};
 
 /// A file to be written.
@@ -26,9 +28,18 @@ const PASSWORD: &str = "stillwatch/etc/relay.password";
 const SSH_KEYS: &str = "stillwatch/etc/authorized_keys";
 pub(crate) const AGENT_CONFIG: &str = "stillwatch/etc/agent.toml";
 
+/// The port of a browser that is given a name only; systemd/60-stillwatch-ports.conf lets the agent have it.
+const VIEWER: &str = "[viewer]\nlisten = \"[::]:80\"\n";
+
+/// Of the setup access point's network; sorted before all others.
+const SETUP: &str = "systemd/network/10-stillwatch-setup.network";
+
+/// What the radio's roles differ by.
+pub(crate) const RADIO_PATHS: [&str; 4] = [SETUP, WIRELESS, SUPPLICANT, COUNTRY];
+
 /// All that may be written.
-pub(crate) const PATHS: [&str; 7] =
-    [ETHERNET, WIRELESS, SUPPLICANT, COUNTRY, PASSWORD, SSH_KEYS, AGENT_CONFIG];
+pub(crate) const PATHS: [&str; 8] =
+    [ETHERNET, WIRELESS, SUPPLICANT, COUNTRY, PASSWORD, SSH_KEYS, AGENT_CONFIG, SETUP];
 
 /// All files.
 pub(crate) fn files(card: &Card) -> Vec<File> {
@@ -39,16 +50,54 @@ pub(crate) fn files(card: &Card) -> Vec<File> {
         open(AGENT_CONFIG, agent_config(card)),
         secret(PASSWORD, format!("{}\n", card.relay_password)),
     ];
-    if let Some(wifi) = &card.wifi {
-        files.push(open(WIRELESS, wireless(card)));
-        files.push(secret(SUPPLICANT, supplicant(wifi)));
-        files.push(open(COUNTRY, format!("{}\n", wifi.country)));
-    }
+    files.extend(radio(card));
     if let Some(key) = &card.ssh_key {
         files.push(open(SSH_KEYS, key.clone()));
     }
     files
 }
+
+/// Those of them that make the radio join a network.
+pub(crate) fn radio(card: &Card) -> Vec<File> {
+    let Some(wifi) = &card.wifi else { return Vec::new() };
+    vec![
+        File { path: WIRELESS, content: wireless(card), secret: false },
+        File { path: SUPPLICANT, content: supplicant(wifi), secret: true },
+        File { path: COUNTRY, content: format!("{}\n", wifi.country), secret: false },
+    ]
+}
+
+/// Those that make the radio look around, and join nothing.
+pub(crate) fn listener() -> Vec<File> {
+    vec![File { path: SUPPLICANT, content: CONTROL.to_owned(), secret: true }]
+}
+
+/// Those that make it the setup access point.
+pub(crate) fn access_point(access_point: &AccessPoint, interface: &str) -> Vec<File> {
+    let AccessPoint { name, password } = access_point;
+    let supplicant = format!(
+        "{CONTROL}\nnetwork={{\n    mode=2\n    ssid={}\n    frequency={CHANNEL_MHZ}\n    key_mgmt=WPA-PSK\n    \
+         proto=RSN\n    pairwise=CCMP\n    group=CCMP\n    psk=\"{password}\"\n}}\n",
+        hex(name.as_bytes()),
+    );
+    // By name: with WLANInterfaceType= it would depend on what networkd has heard of the radio's role.
+    let network = format!(
+        "[Match]\nName={interface}\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nAddress={ADDRESS}/24\n\
+         DHCPServer=yes\nIPv6AcceptRA=no\nMulticastDNS=no\n\n[DHCPServer]\nPoolOffset=10\nPoolSize=50\n\
+         DefaultLeaseTimeSec=10min\nEmitDNS=yes\nDNS={ADDRESS}\nEmitRouter=yes\nEmitNTP=no\n\
+         SendOption=114:string:http://{ADDRESS}/\n"
+    );
+    vec![
+        File { path: SETUP, content: network, secret: false },
+        File { path: SUPPLICANT, content: supplicant, secret: true },
+    ]
+}
+
+/// Channel 6: allowed in all countries, before anybody has said in which one we are.
+const CHANNEL_MHZ: u32 = 2437;
+
+/// For wpa_cli.
+const CONTROL: &str = "ctrl_interface=DIR=/run/wpa_supplicant GROUP=netdev\n";
 
 /// The cable: preferred to WiFi by its metric. A fixed address is the WiFi's, if there is one.
 fn ethernet(card: &Card) -> String {
@@ -87,7 +136,7 @@ fn network(matches: &str, metric: u32, fixed: Option<&Fixed>, more: &str) -> Str
 /// passwords in it are hexadecimal or in quotes of which only the last one ends them.
 fn supplicant(wifi: &Wifi) -> String {
     let mut out = format!(
-        "ctrl_interface=DIR=/run/wpa_supplicant GROUP=netdev\ncountry={}\n\n\
+        "{CONTROL}country={}\n\n\
          network={{\n    ssid={}\n    scan_ssid={}\n",
         wifi.country,
         hex(wifi.ssid.as_bytes()),
@@ -155,7 +204,11 @@ pub(crate) fn agent_config(card: &Card) -> String {
         let is_empty = own.is_empty() && given.is_empty();
         if is_empty { String::new() } else { format!("[{name}]\n{own}{given}\n") }
     };
-    AGENT_SECTIONS.into_iter().map(section).collect()
+    let mut config: String = AGENT_SECTIONS.into_iter().map(section).collect();
+    if card.viewer {
+        config += VIEWER;
+    }
+    config
 }
 
 #[cfg(test)]

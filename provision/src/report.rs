@@ -1,7 +1,9 @@
 //! `stillwatch-status.txt`: what was found, on the card, for somebody who reads it on any computer. Pure.
 
 use runtime::settings::written::Mistake;
+use runtime::setup::ADDRESS;
 
+use crate::access_point::AccessPoint;
 use crate::card::Card;
 use crate::forgive::Unreadable;
 
@@ -10,6 +12,8 @@ use crate::forgive::Unreadable;
 pub(crate) enum Finding {
     /// It is right, and in force. The secrets were taken from it, or why not.
     Right { kept: Result<(), String> },
+    /// Nothing stands in it but what the setup access point goes by.
+    SetupOnly,
     /// There is none; perhaps one under this name.
     Missing { misnamed: Option<&'static str> },
     /// It can't be read.
@@ -18,8 +22,13 @@ pub(crate) enum Finding {
     Wrong(Vec<Mistake>),
 }
 
-/// The whole report. `in_force` is what the camera goes on with.
-pub(crate) fn report(finding: &Finding, in_force: Option<&Card>) -> String {
+/// The whole report. `in_force` is what the camera goes on with; if nothing is, there is a setup access
+/// point.
+pub(crate) fn report(
+    finding: &Finding,
+    in_force: Option<&Card>,
+    access_point: Option<&AccessPoint>,
+) -> String {
     let mut lines = vec![format!("Stillwatch {}", env!("CARGO_PKG_VERSION")), String::new()];
     match finding {
         Finding::Right { kept: Ok(()) } => lines.extend([
@@ -30,6 +39,7 @@ pub(crate) fn report(finding: &Finding, in_force: Option<&Card>) -> String {
             "stillwatch.toml is all right, but the passwords stay in it:".to_owned(),
             format!("    {why}"),
         ]),
+        Finding::SetupOnly => lines.push("stillwatch.toml leaves all to the setup page.".to_owned()),
         Finding::Missing { misnamed: Some(name) } => {
             lines.push(format!("There is no stillwatch.toml on this card, but a {name}: rename it."));
         }
@@ -57,8 +67,23 @@ pub(crate) fn report(finding: &Finding, in_force: Option<&Card>) -> String {
         }
         None => lines.push("The camera can't upload until this is put right.".to_owned()),
     }
+    lines.extend(access_point.into_iter().flat_map(how_to_set_up));
     // For the oldest editors of Windows.
     lines.iter().flat_map(|line| [line, "\r\n"]).collect()
+}
+
+fn how_to_set_up(access_point: &AccessPoint) -> Vec<String> {
+    let AccessPoint { name, password } = access_point;
+    vec![
+        String::new(),
+        "Or set it up with a phone: for 10 minutes after power-on there is a WiFi network"
+            .to_owned(),
+        String::new(),
+        format!("    name:     {name}"),
+        format!("    password: {password}"),
+        String::new(),
+        format!("Join it; the page opens by itself, or is found at http://{ADDRESS}/"),
+    ]
 }
 
 fn what_is_in_force(card: &Card) -> Vec<String> {
@@ -88,7 +113,7 @@ mod tests {
     #[test]
     fn it_says_what_is_wrong_and_what_is_in_force_and_no_password() {
         let wrong = Finding::Wrong(vec![Mistake { line: 7, text: "wifi.ssid: is missing".into() }]);
-        let text = report(&wrong, Some(&card()));
+        let text = report(&wrong, Some(&card()), None);
         assert!(text.contains("has 1 mistake:\r\n\r\n    line 7: wifi.ssid"), "{text}");
         assert!(
             text.contains("goes on with what was right last:\r\n    name:     camera"),
@@ -96,11 +121,17 @@ mod tests {
         );
         let all = [Finding::Right { kept: Ok(()) }, Finding::Missing { misnamed: None }, wrong];
         for finding in &all {
-            for text in [report(finding, Some(&card())), report(finding, None)] {
+            for text in [report(finding, Some(&card()), None), report(finding, None, None)] {
                 assert!(!text.contains("hunter22") && !text.contains("s3cret"), "{text}");
                 assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
             }
         }
-        assert!(report(&all[1], None).contains("can't upload until"));
+        let access_point =
+            AccessPoint { name: "stillwatch-camera".into(), password: "abcd-efgh".into() };
+        let text = report(&all[1], None, Some(&access_point));
+        assert!(
+            text.contains("can't upload until") && text.contains("password: abcd-efgh\r\n"),
+            "{text}"
+        );
     }
 }

@@ -20,6 +20,7 @@ use runtime::mark::SharedMark;
 use runtime::tasks::Tasks;
 use runtime::{clock, notify, signal};
 use tokio::net::TcpListener;
+use web::serve::{self, BindError, Connections, Server};
 
 use crate::board::{Board, Now};
 use crate::config::Config;
@@ -29,7 +30,6 @@ use crate::ingest::auth::Passwords;
 use crate::metrics::Metrics;
 use crate::routes::{self, Site};
 use crate::scale::Scaler;
-use crate::serve::{self, BindError, Connections, Server};
 use crate::store::{Milestones, Restore, Store, StoreConfig};
 use crate::supervise::{self, Supervisor};
 use crate::view::owner::Owner;
@@ -45,10 +45,14 @@ const STOP_WITHIN: Duration = Duration::from_millis(3_300);
 /// How long the last frames may take to be written. All in all the relay stops within 5 s.
 const FLUSH_WITHIN: Duration = Duration::from_millis(1_500);
 
+/// When there are too many connections, or open files.
+const CONNECTIONS_ADVICE: &str =
+    "limits: relay.max_connections, relay.max_connections_per_address, LimitNOFILE= of the unit";
+
 /// Why the relay ended, other than because it was told to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
-    #[error(transparent)]
+    #[error("{0} (relay.listen, --listen)")]
     Bind(#[from] BindError),
     #[error("can't listen for signals: {0}")]
     Signals(io::Error),
@@ -133,9 +137,7 @@ fn start(config: &Config, listener: TcpListener, parts: Parts) -> Tasks {
     let Parts { board, store, scaler, metrics } = parts;
     let own = config.cameras.iter().filter_map(|(id, c)| Some((id, c.password.as_ref()?)));
     let passwords = Passwords::new(config.password.as_ref(), own);
-    let refused = metrics.connections_refused.clone();
-    let connections = Connections::new(&config.connections, refused);
-    let stalled = metrics.stalled_connections();
+    let connections = Connections::new(&config.connections, metrics.connections_observer());
     let (strangers, kept) = (metrics.refusals(None), store.clone());
     let signing = config.cameras.iter().filter_map(|(id, c)| Some((id, c.sign_key.as_ref()?)));
     let sign_keys = signing.map(|(id, key)| (id.clone(), SignKey::new(key.expose()))).collect();
@@ -163,7 +165,7 @@ fn start(config: &Config, listener: TcpListener, parts: Parts) -> Tasks {
         connections,
         header_timeout: config.header_timeout,
         peer_timeout: config.uploads.peer_timeout,
-        stalled,
+        advice: CONNECTIONS_ADVICE,
         mark: serving.clone(),
     };
     let supervisor =

@@ -4,6 +4,7 @@
 //! Ages and states are not kept here: they are computed when somebody asks, because a camera that
 //! is silent changes nothing and still grows older.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use frame::CameraId;
@@ -14,9 +15,10 @@ use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use web::freshness::State;
+use web::serve::Observer;
 
 use crate::board::{Board, NotScaled, Refused};
-use crate::freshness::State;
 use crate::store::{Persistence, Store};
 
 /// Seconds: from one camera interval on a good network to what nobody calls live.
@@ -66,7 +68,7 @@ pub(crate) struct Metrics {
     state: IntGaugeVec,
     connections: Gauge,
     store_works: Gauge,
-    pub connections_refused: IntCounterVec,
+    connections_refused: IntCounterVec,
     viewers_dropped: IntCounterVec,
     pub scale_refused: IntCounterVec,
     pub scale_seconds: Histogram,
@@ -237,8 +239,14 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// What happens to connections is counted.
+    pub(crate) fn connections_observer(&self) -> Arc<dyn Observer> {
+        let (refused, stalled) = (self.connections_refused.clone(), self.stalled_connections());
+        Arc::new(ConnectionCounts { refused, stalled })
+    }
+
     /// Connections whose peer took nothing of an answer, whatever it was.
-    pub(crate) fn stalled_connections(&self) -> IntCounter {
+    fn stalled_connections(&self) -> IntCounter {
         self.viewers_dropped.with_label_values(&["connection", "stalled"])
     }
 
@@ -388,5 +396,22 @@ impl Register<'_> {
     fn histogram(&self, name: &str, help: &str) -> Made<Histogram> {
         let opts = HistogramOpts::new(format!("stillwatch_{name}"), help).buckets(WORK.to_vec());
         self.register(Histogram::with_opts(opts)?)
+    }
+}
+
+/// The accept loop's counters.
+#[derive(Debug)]
+struct ConnectionCounts {
+    refused: IntCounterVec,
+    stalled: IntCounter,
+}
+
+impl Observer for ConnectionCounts {
+    fn refused(&self, limit: &'static str) {
+        self.refused.with_label_values(&[limit]).inc();
+    }
+
+    fn stalled(&self) {
+        self.stalled.inc();
     }
 }

@@ -18,6 +18,7 @@ use runtime::clock;
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 use warp::{Buf, Filter};
+use web::serve::{Connections, Peer};
 
 use crate::board::{Board, Camera, NoSize, Size};
 use crate::export::ExportStatus;
@@ -26,7 +27,6 @@ use crate::metrics::Metrics;
 use crate::origins::Origins;
 use crate::respond::{self, LOOK, Response};
 use crate::scale::Scaler;
-use crate::serve::{Connections, Peer};
 use crate::status;
 use crate::store::Store;
 use crate::upgrade::Offer;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use http::StatusCode;
 use ladder::Mono;
 use serde::Serialize;
+use web::freshness::State;
 
 use crate::board::Camera;
 use crate::export::ExportStatus;
-use crate::freshness::State;
 use crate::metrics::CameraMetrics;
 use crate::respond::{self, Response};
 use crate::routes::Site;

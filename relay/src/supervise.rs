@@ -13,9 +13,9 @@ use runtime::mark::SharedMark;
 use runtime::settings::duration_text;
 use runtime::{clock, notify};
 use tokio_util::sync::CancellationToken;
+use web::freshness::State;
 
 use crate::board::Board;
-use crate::freshness::State;
 use crate::store::Store;
 
 /// How often it looks.

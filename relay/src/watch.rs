@@ -13,9 +13,9 @@ use runtime::clock;
 use runtime::mark::SharedMark;
 use runtime::settings::duration_text;
 use tokio_util::sync::CancellationToken;
+use web::freshness::State;
 
 use crate::board::{Board, Camera};
-use crate::freshness::State;
 use crate::status::millis;
 
 /// How often it looks: a log line may be so late, an answer never is.

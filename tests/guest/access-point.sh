@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The other end of the guest's WiFi: an access point in the network namespace `ap`, with the second
-# of mac80211_hwsim's two radios. The guest's wire (eth0) is in there as well, so that wlan0 is the
+# of mac80211_hwsim's radios (a third one is a phone's: phone.sh). The guest's wire (eth0) is in there as well, so that wlan0 is the
 # only way from the guest to the machine that runs the test.
 #
 #   access-point.sh wire        takes eth0 and loads the driver: before the network starts
@@ -24,6 +24,8 @@ wire() {
     modprobe mac80211_hwsim
     ip netns add ap
     ip netns add limbo
+    ip netns add phone
+    [[ ! -e /sys/class/ieee80211/phy2 ]] || iw phy phy2 set netns name phone
     until ip link set eth0 netns ap 2>/dev/null; do sleep 0.1; done
     ip -n ap link set lo up
     ip -n ap link set eth0 up

@@ -261,16 +261,22 @@ impl Tab {
         self.eval(expression).as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits until an expression is true.
+    /// Waits until an expression is true, on this page or one that it leads to.
     ///
     /// # Panics
     /// It never is.
     pub fn becomes(&self, expression: &str) {
+        let ask = |expression: &str| -> Result<Value, String> {
+            // While another page comes there is nobody to ask.
+            let found = self.runtime.block_on(self.page.evaluate_expression(expression));
+            let found = found.map_err(|error| error.to_string())?;
+            Ok(found.value().cloned().unwrap_or(Value::Null))
+        };
         eventually(expression, SOON, || {
-            if self.eval(expression) == Value::Bool(true) {
+            if ask(expression)? == Value::Bool(true) {
                 return Ok(());
             }
-            Err(format!("{}\n{:?}", self.text("document.body.innerText"), self.complaints()))
+            Err(format!("{}\n{:?}", ask("document.body.innerText")?, self.complaints()))
         });
     }
 

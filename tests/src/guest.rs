@@ -2,6 +2,7 @@
 //! its owner configured, and the test bed's side of cameras and networks (`tests/guest/`).
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use testbed::eventually::eventually;
@@ -87,6 +88,45 @@ pub fn with_wifi(payload: Payload) -> Payload {
             "[Match]\nName=wlan0\n\n[Network]\nDHCP=ipv4\nIgnoreCarrierLoss=3s\n",
         )
         .enable("wpa_supplicant@wlan0.service")
+}
+
+/// As the image has it, without a configuration: provisioning, the setup access point and the units around
+/// them. Nearby are [`with_wifi`]'s access point, and a phone ([`phone`]). The card is a folder.
+///
+/// # Panics
+/// It is not built.
+#[must_use]
+pub fn with_setup(payload: Payload) -> Payload {
+    let mut payload = install(with_script(payload, "access-point"), "provision")
+        .file("/var/lib/access-point/key", 0o600, format!("{KEY}\n"))
+        .file("/etc/modprobe.d/mac80211_hwsim.conf", 0o644, "options mac80211_hwsim radios=3\n")
+        .install(&of_repository("tests/guest/phone.sh"), "/usr/lib/guest/phone.sh", 0o755)
+        // It brings what a phone has and the guest has not: a DHCP client.
+        .install(Path::new("/bin/busybox"), "/usr/lib/guest/busybox", 0o755)
+        .file("/boot/firmware/README", 0o644, "the card\n")
+        // In the image the initrd does that.
+        .link("/etc/stillwatch", "/run/stillwatch/etc")
+        .file("/etc/tmpfiles.d/etc.conf", 0o644, "d /run/stillwatch/etc 0755\n")
+        .enable_for("sysinit.target", "stillwatch-provision.service")
+        .enable("stillwatch-setup.service");
+    for file in [
+        "udev/rules.d/70-stillwatch-wifi.rules",
+        "systemd/system/wpa_supplicant@.service.d/60-stillwatch.conf",
+        "systemd/system/stillwatch-agent.service.d/60-provisioned.conf",
+    ] {
+        let of_image = of_repository("image/root/usr/lib").join(file);
+        payload = payload.install(&of_image, &format!("/usr/lib/{file}"), 0o644);
+    }
+    payload
+}
+
+/// Has the phone near the guest do something, such as `join NAME PASSWORD` (`tests/guest/phone.sh`). Returns
+/// what it says.
+///
+/// # Panics
+/// It fails.
+pub fn phone(guest: &Machine, what: &str) -> String {
+    guest.run(&format!("/usr/lib/guest/phone.sh {what}"))
 }
 
 /// Tells the access point `on`, `off`, `key KEY`, or `vanish` (`tests/guest/access-point.sh`).

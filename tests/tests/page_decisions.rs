@@ -1,5 +1,6 @@
 //! What the page's script decides, in simulated time: the relay's clock, the badge, the ways frames
-//! come on, the parts of a stream. The files of `relay/assets/js/` run as they are, in Chromium.
+//! come on, the parts of a stream. The files of `relay/assets/js/` and `crates/web/assets/` run as they
+//! are, in Chromium.
 
 #![expect(clippy::unwrap_used, reason = "it is test code, and a panic is how a test fails")]
 
@@ -11,7 +12,10 @@ use stories::of_repository;
 
 /// What `body` returns, with these files before it.
 fn run(files: &[&str], body: &str) -> Value {
-    let read = |file: &&str| fs::read_to_string(of_repository("relay/assets/js").join(file));
+    let read = |file: &&str| match *file {
+        "badge.js" => fs::read_to_string(of_repository("crates/web/assets/badge.js")),
+        file => fs::read_to_string(of_repository("relay/assets/js").join(file)),
+    };
     let code: String = files.iter().map(|file| read(file).unwrap()).collect();
     let browser = Browser::start(&[]);
     browser.tab().eval(&format!("(() => {{ {code}\n{body} }})()"))

@@ -119,6 +119,12 @@ events! {
     Booted, "booted", INFO, "00f78745be584a00bd7378b82d37d332";
     /// systemd has given up starting the agent.
     AgentFailed, "agent-failed", ERROR, "6ccb4ec9d10646bf82079df0214435c1";
+    /// There is no configuration: the setup access point can be joined.
+    SetupOpen, "setup-open", WARN, "8d2391b6f380495fba930378145b41e1";
+    /// The WiFi that was chosen does not work: the setup access point comes back.
+    SetupFailed, "setup-failed", WARN, "4b9bf21972834c6ba5f256b1a4b58f52";
+    /// The setup access point is closed.
+    SetupClosed, "setup-closed", INFO, "30f56bc8a30e47f4902f027cd3b59f0c";
 }
 
 impl Event {

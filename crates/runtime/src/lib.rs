@@ -14,6 +14,7 @@ pub mod network;
 pub mod notify;
 pub mod secret;
 pub mod settings;
+pub mod setup;
 pub mod signal;
 pub mod slot;
 pub mod socket;

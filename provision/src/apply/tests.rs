@@ -22,7 +22,7 @@ impl Bench {
         for zone in ["UTC", "Europe/Berlin"] {
             fs::write(at("root/usr/share/zoneinfo").join(zone), "").unwrap();
         }
-        File::create(at("disk")).unwrap().set_len(1 << 20).unwrap();
+        fs::File::create(at("disk")).unwrap().set_len(1 << 20).unwrap();
         let cli = Cli {
             card: at("card"),
             state: at("state/provision"),
@@ -31,6 +31,7 @@ impl Bench {
             run: at("run"),
             root: at("root"),
             agent: PathBuf::from("/bin/true"),
+            command: None,
         };
         Bench { folder, cli }
     }
@@ -245,4 +246,46 @@ fn a_name_that_windows_hid_is_told() {
     bench.put("card/stillwatch.toml.txt", CARD);
     assert!(bench.run().is_err());
     assert!(bench.status().contains("but a stillwatch.toml.txt: rename it"), "{}", bench.status());
+}
+
+#[test]
+fn without_a_configuration_a_setup_access_point_is_offered() {
+    let bench = Bench::new();
+    assert!(matches!(bench.run(), Err(ApplyError::Unprovisioned)));
+    let offered = bench.get("run/stillwatch/access-point");
+    let password = offered.lines().nth(1).unwrap();
+    assert!(offered.starts_with("stillwatch-camera\n") && password.len() == 14, "{offered}");
+    assert!(bench.status().contains(&format!("password: {password}\r\n")), "{}", bench.status());
+    // The label's, with a name.
+    bench.put("card/stillwatch.toml", "name = \"garden\"\n[setup]\npassword = \"on the label\"\n");
+    assert!(matches!(bench.run(), Err(ApplyError::Unprovisioned)));
+    assert_eq!(bench.get("run/stillwatch/access-point"), "stillwatch-garden\non the label\n");
+    assert!(bench.status().contains("leaves all to the setup page"), "{}", bench.status());
+    // Once there is a configuration there is no access point.
+    bench.put("card/stillwatch.toml", CARD);
+    bench.run().unwrap();
+    assert!(!bench.path("run/stillwatch/access-point").exists());
+    assert!(!bench.status().contains("phone"), "{}", bench.status());
+}
+
+#[test]
+fn what_the_setup_page_sends_is_as_if_it_had_stood_on_the_card() {
+    let bench = Bench::with_card("name = \"Gar den\"\n");
+    assert!(matches!(bench.run(), Err(ApplyError::Unprovisioned)));
+    let sent = CARD.replace(['“', '”'], "\"");
+    let mistakes = check(&bench.cli, &sent.replace("de", "deutsch")).unwrap_err();
+    assert!(mistakes[0].text.starts_with("wifi.country: "), "{mistakes:?}");
+    assert!(check(&bench.cli, &sent).is_ok());
+    take(&bench.cli, &sent).unwrap();
+    let card = bench.get("card/stillwatch.toml");
+    assert!(card.contains("My Home") && !card.contains("hunter22"), "{card}");
+    bench.run().unwrap();
+    assert_eq!(bench.relay_password(), "s3cret\n");
+    assert!(bench.status().contains("is all right"), "{}", bench.status());
+    // A card that can't be written to changes nothing about that.
+    let bench = Bench::new();
+    fs::create_dir(bench.path("card/.stillwatch.toml.tmp")).unwrap();
+    take(&bench.cli, &sent).unwrap();
+    bench.run().unwrap();
+    assert_eq!(bench.relay_password(), "s3cret\n");
 }

@@ -21,7 +21,7 @@ fn secrets_stand_in_files_of_their_owner_alone() {
         assert_eq!(holds, file.secret, "{file:?}");
         assert!(PATHS.contains(&file.path));
     }
-    assert_eq!(files.len(), PATHS.len());
+    assert_eq!(files.len(), PATHS.len() - 1, "all but the setup access point's");
 }
 
 #[test]
@@ -32,6 +32,9 @@ fn the_agent_gets_its_sections_and_what_the_card_says_in_other_words() {
     assert_eq!(content(&files, AGENT_CONFIG), expected);
     let files = rendered(&FULL.replace("name = \"garden\"\n", ""));
     assert!(content(&files, AGENT_CONFIG).starts_with("[camera]\nfps"), "the relay's /live.jpeg");
+    let files = rendered(&format!("viewer = true\n{FULL}"));
+    let expected = format!("{expected}[viewer]\nlisten = \"[::]:80\"\n");
+    assert_eq!(content(&files, AGENT_CONFIG), expected);
 }
 
 #[test]
@@ -64,4 +67,29 @@ fn wpa_supplicant_gets_names_that_can_hold_anything() {
         "{config}"
     );
     assert!(config.contains("domain_suffix_match=\"radius.uni\"") && config.contains("ca_cert="));
+}
+
+#[test]
+fn the_setup_access_point_is_wpa2_and_leads_to_its_page() {
+    let ours = AccessPoint { name: "stillwatch-ü\"".into(), password: "abcd-\"efgh".into() };
+    let files = access_point(&ours, "wlan0");
+    let supplicant = content(&files, SUPPLICANT);
+    for line in ["mode=2", "key_mgmt=WPA-PSK", "proto=RSN", "psk=\"abcd-\"efgh\""] {
+        assert!(supplicant.lines().any(|found| found.trim() == line), "{supplicant}");
+    }
+    assert!(supplicant.contains("ssid=7374696c6c77617463682dc3bc22\n"), "{supplicant}");
+    let network = content(&files, SETUP);
+    for line in [
+        "Name=wlan0",
+        "Address=192.168.223.1/24",
+        "DHCPServer=yes",
+        "DNS=192.168.223.1",
+        "SendOption=114:string:http://192.168.223.1/",
+    ] {
+        assert!(network.lines().any(|found| found == line), "{network}");
+    }
+    let radio = [files, listener(), radio(&crate::card::read(FULL, |_| true).unwrap())].concat();
+    assert!(radio.iter().all(|file| RADIO_PATHS.contains(&file.path)));
+    let holds = |file: &File| file.content.contains("psk=");
+    assert!(radio.iter().all(|file| file.secret || !holds(file)));
 }

@@ -26,8 +26,8 @@ pub(crate) use counts::Refused;
 pub(crate) use held::{Held, Kept};
 pub(crate) use rendition::{BOUNDARY, OPEN_HEAD, Rendition};
 pub(crate) use sizes::{Cell, NoSize, NotScaled, Size};
+use web::freshness::{Limits, Signs, State};
 
-use crate::freshness::{Limits, Signs, State};
 use crate::ingest::admit::{Claim, Stamp, TimeSource, admit};
 use crate::metrics::{CameraMetrics, Metrics, Outflow, Watching};
 use crate::rate::Rate;

@@ -13,14 +13,14 @@ use std::time::Duration;
 use frame::CameraId;
 use runtime::secret::Secret;
 use runtime::settings::{self, ConfigError, Layers};
+use web::freshness::Limits;
+use web::serve::ConnectionLimits;
 
 use crate::cli;
 use crate::export::ExportConfig;
-use crate::freshness::Limits;
 use crate::ingest::Bounds;
 use crate::origins::Origins;
 use crate::password::MAX_PASSWORD;
-use crate::serve::ConnectionLimits;
 use crate::store::HistoryLimits;
 use crate::view::page::PagesConfig;
 use keys::KEYS;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use runtime::settings;
 use serde::Deserialize;
+use web::freshness::Limits;
 
 use crate::board::Size;
 use crate::export::ExportConfig;
-use crate::freshness::Limits;
 use crate::store::HistoryLimits;
 
 #[derive(Debug, Clone, Deserialize, Default)]

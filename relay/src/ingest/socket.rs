@@ -20,11 +20,11 @@ use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::MissedTickBehavior;
 use tokio_websockets::{CloseCode, Message};
+use web::serve::Wire;
 
 use super::{Described, Ingest, Refusal, Upload};
 use crate::board::{Attached, Camera, Refused};
 use crate::rate::Rate;
-use crate::serve::Wire;
 use crate::upgrade::WebSocket;
 use crate::view::push::{End, PINGS, close};
 

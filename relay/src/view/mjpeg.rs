@@ -18,12 +18,12 @@ use http::header::{
 use runtime::clock;
 use tokio::sync::watch;
 use warp::Reply;
+use web::serve::Wire;
 
 use super::pace::{Pace, Progress};
 use crate::board::{BOUNDARY, Camera, Held, OPEN_HEAD, Size, Watched};
 use crate::respond::Response;
 use crate::scale::Scaler;
-use crate::serve::Wire;
 
 /// How often a viewer that has not taken its last frame is looked at again.
 const AGAIN: Duration = Duration::from_millis(20);

@@ -9,13 +9,13 @@ use runtime::clock;
 use serde::{Deserialize, Serialize};
 use tokio::time::MissedTickBehavior;
 use tokio_websockets::{CloseCode, Message};
+use web::freshness::State;
+use web::serve::Wire;
 
 use super::window::Window;
 use crate::board::{Camera, Held, Size};
-use crate::freshness::State;
 use crate::rate::Rate;
 use crate::scale::Scaler;
-use crate::serve::Wire;
 use crate::status::millis;
 use crate::upgrade::WebSocket;
 

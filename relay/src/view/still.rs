@@ -10,15 +10,15 @@ use frame::wire;
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue};
 use ladder::Mono;
+use web::freshness::State;
 
 use crate::board::{Camera, NotScaled, Rendition, Size};
-use crate::freshness::State;
 use crate::respond::{self, Response};
 use crate::scale::Scaler;
 use crate::status::millis;
 
 /// Shown before the first frame.
-const NO_PICTURE_YET: &[u8] = include_bytes!("../../assets/no-picture-yet.jpeg");
+const NO_PICTURE_YET: &[u8] = include_bytes!("../../../crates/web/assets/no-picture-yet.jpeg");
 
 /// Answers a request for a camera's newest frame.
 pub(crate) async fn answer(

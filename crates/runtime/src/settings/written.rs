@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Value;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Table};
@@ -16,7 +16,7 @@ use super::key::Key;
 const MAX_KEY: usize = 40;
 
 /// A mistake in a file, as a sentence.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mistake {
     /// Its line, from 1.
     pub line: usize,
@@ -59,6 +59,11 @@ impl Written {
     /// Whether `key` stands there and was left empty.
     pub fn is_empty(&self, key: &str) -> bool {
         self.get(key).and_then(|entry| entry.value.as_str()) == Some("")
+    }
+
+    /// All keys that stand there.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
     /// The line of `key`, else that of the first key of its section, else the first.

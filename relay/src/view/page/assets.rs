@@ -1,28 +1,6 @@
-//! What pages are made of beside HTML: made once at start, compressed, named with their content's
-//! checksum so that browsers may keep them for ever.
+//! What the relay's pages are made of beside HTML.
 
-use bytes::Bytes;
-use flate2::{Compression, Crc};
-use http::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue};
-
-use crate::respond::{self, Body, Response};
-
-/// Browsers may keep it for a year, and never ask again: a change has another name.
-const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
-
-/// Ask each time.
-const ASK: HeaderValue = HeaderValue::from_static("no-cache");
-
-/// One file.
-#[derive(Debug)]
-pub(crate) struct Asset {
-    path: &'static str,
-    /// From the site's root, with its version.
-    pub url: String,
-    version: String,
-    content_type: &'static str,
-    body: Body,
-}
+use web::asset::{Asset, CSS, JAVASCRIPT, STYLE};
 
 /// All of them.
 #[derive(Debug)]
@@ -39,15 +17,14 @@ pub(crate) struct Assets {
     pub embed: Asset,
 }
 
-/// Joins script files to one; they share a scope that nothing else sees.
+/// Joins script files, seen from the relay's folder, to one; they share a scope that nothing else sees.
 macro_rules! script {
     ($($file:literal),+) => {
         concat!("(() => {\n\"use strict\";\n",
-            $(include_str!(concat!("../../../assets/js/", $file)), "\n",)+ "})();\n")
+            $(include_str!(concat!("../../../", $file)), "\n",)+ "})();\n")
     };
 }
 
-const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const PNG: &str = "image/png";
 
 impl Assets {
@@ -59,31 +36,31 @@ impl Assets {
                 "assets/viewer.js",
                 JAVASCRIPT,
                 script!(
-                    "texts.js",
-                    "address.js",
-                    "clock.js",
-                    "badge.js",
-                    "ladder.js",
-                    "multipart.js",
-                    "paint.js",
-                    "transports.js",
-                    "camera.js",
-                    "past.js",
-                    "viewer.js"
+                    "assets/js/texts.js",
+                    "assets/js/address.js",
+                    "assets/js/clock.js",
+                    "../crates/web/assets/badge.js",
+                    "assets/js/ladder.js",
+                    "assets/js/multipart.js",
+                    "assets/js/paint.js",
+                    "assets/js/transports.js",
+                    "assets/js/camera.js",
+                    "assets/js/past.js",
+                    "assets/js/viewer.js"
                 ),
             ),
             owner: text(
                 "assets/owner.js",
                 JAVASCRIPT,
-                script!("texts.js", "address.js", "owner.js"),
+                script!("assets/js/texts.js", "assets/js/address.js", "assets/js/owner.js"),
             ),
-            howto: text("assets/howto.js", JAVASCRIPT, script!("texts.js", "howto.js")),
-            embed: text("embed.js", JAVASCRIPT, script!("embed.js")),
-            style: text(
-                "assets/style.css",
-                "text/css; charset=utf-8",
-                include_str!("../../../assets/style.css"),
+            howto: text(
+                "assets/howto.js",
+                JAVASCRIPT,
+                script!("assets/js/texts.js", "assets/js/howto.js"),
             ),
+            embed: text("embed.js", JAVASCRIPT, script!("assets/js/embed.js")),
+            style: text("assets/style.css", CSS, STYLE),
             icon: text(
                 "assets/icon.svg",
                 "image/svg+xml",
@@ -101,37 +78,5 @@ impl Assets {
             self;
         let all = [viewer, owner, howto, style, icon, touch_icon, icon_192, icon_512, embed];
         all.into_iter().find(|asset| asset.path == path)
-    }
-}
-
-impl Asset {
-    fn new(
-        path: &'static str,
-        content_type: &'static str,
-        content: &'static [u8],
-        compressible: bool,
-    ) -> Asset {
-        let mut sum = Crc::new();
-        sum.update(content);
-        let version = format!("{:08x}", sum.sum());
-        let url = format!("{path}?v={version}");
-        let gzip = if compressible { respond::gzip(content, Compression::best()) } else { None };
-        let body = Body { plain: Bytes::from_static(content), gzip };
-        Asset { path, url, version, content_type, body }
-    }
-
-    pub(crate) fn answer(&self, query: &str, headers: &HeaderMap) -> Response {
-        let etag = HeaderValue::try_from(format!("\"{}\"", self.version));
-        let etag = etag.unwrap_or(HeaderValue::from_static("\"\""));
-        let mut response = if respond::is_known(headers, &etag) {
-            respond::not_modified()
-        } else {
-            self.body.answer(self.content_type, headers)
-        };
-        let named = query.strip_prefix("v=") == Some(&self.version);
-        let keep = if named { FOR_EVER } else { ASK };
-        response.headers_mut().insert(CACHE_CONTROL, keep);
-        response.headers_mut().insert(ETAG, etag);
-        response
     }
 }

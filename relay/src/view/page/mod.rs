@@ -21,12 +21,12 @@ use http::uri::Authority;
 use http::{HeaderName, StatusCode};
 use ipnet::IpNet;
 use ladder::Mono;
+use web::freshness::State;
+use web::serve::Peer;
 
 use crate::board::{Board, Camera};
-use crate::freshness::State;
 use crate::origins::Origins;
 use crate::respond::{self, Body, Response};
-use crate::serve::Peer;
 use crate::status::millis;
 use assets::Assets;
 use texts::Texts;
@@ -171,7 +171,7 @@ impl Pages {
 
     /// What a phone needs to put the page on its home screen.
     pub(crate) fn manifest(&self, headers: &HeaderMap) -> Response {
-        let icon = |asset: &assets::Asset, sizes: &str, kind: &str| serde_json::json!({ "src": asset.url, "sizes": sizes, "type": kind });
+        let icon = |asset: &web::asset::Asset, sizes: &str, kind: &str| serde_json::json!({ "src": asset.url, "sizes": sizes, "type": kind });
         let manifest = serde_json::json!({
             "name": self.config.title,
             "short_name": self.config.title,

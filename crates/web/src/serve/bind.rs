@@ -1,7 +1,7 @@
 //! The listening socket.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
@@ -11,23 +11,35 @@ const BACKLOG: u32 = 1024;
 
 /// Why nothing can be listened to.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BindError {
+pub enum BindError {
+    /// Somebody else listens there.
     #[error(
         "can't listen on {0}: another program does already (ss -ltnp shows which); stop it, or \
-         choose another address with relay.listen or --listen"
+         choose another address"
     )]
     InUse(SocketAddr),
+    /// No interface has it.
     #[error(
-        "can't listen on {0}: this machine has no such address; choose another one with \
-         relay.listen or --listen, such as 0.0.0.0:5000"
+        "can't listen on {0}: this machine has no such address; choose another one, such as \
+         0.0.0.0:{port}", port = .0.port()
     )]
     NotHere(SocketAddr),
-    #[error("can't listen on {0}: {1}; choose another address with relay.listen or --listen")]
+    /// A port below 1024, most often.
+    #[error(
+        "can't listen on {0}: this user may not; choose a port from 1024 on, or give the unit \
+         AmbientCapabilities=CAP_NET_BIND_SERVICE (systemd/README.md)"
+    )]
+    NotAllowed(SocketAddr),
+    /// Whatever the kernel says.
+    #[error("can't listen on {0}: {1}; choose another address")]
     Other(SocketAddr, io::Error),
 }
 
 /// Listens on `address`. `[::]` takes IPv4 too, and only that where there is no IPv6.
-pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+///
+/// # Errors
+/// Why nothing can be listened to, and what to do.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     let everything = address.is_ipv6() && address.ip().is_unspecified();
     match listen(address) {
         Err(error) if everything && no_ipv6(&error) => {
@@ -36,6 +48,23 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
         }
         outcome => outcome.map_err(|error| explained(address, error)),
     }
+}
+
+/// Listens on `address` for what comes in by the interface `device` only, whether the address is there
+/// yet or not.
+///
+/// # Errors
+/// Why nothing can be listened to, and what to do.
+pub fn bind_to_device(address: SocketAddrV4, device: &str) -> Result<TcpListener, BindError> {
+    let bound = || {
+        let socket = TcpSocket::new_v4()?;
+        SockRef::from(&socket).bind_device(Some(device.as_bytes()))?;
+        SockRef::from(&socket).set_freebind_v4(true)?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address.into())?;
+        socket.listen(BACKLOG)
+    };
+    bound().map_err(|error| explained(address.into(), error))
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -60,6 +89,7 @@ fn explained(address: SocketAddr, error: io::Error) -> BindError {
     match error.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse(address),
         io::ErrorKind::AddrNotAvailable => BindError::NotHere(address),
+        io::ErrorKind::PermissionDenied => BindError::NotAllowed(address),
         _ => BindError::Other(address, error),
     }
 }

@@ -1,13 +1,14 @@
 //! Listens, and serves each connection: time-outs, limits, and a bounded end.
 //!
 //! warp's own server has neither time-outs nor limits, and panics when it can't bind; so its routes
-//! are served by hyper here. What does not belong here: what is answered (`routes.rs`).
+//! are served by hyper here. What is answered does not belong here.
 
 mod addresses;
 mod bind;
 mod line;
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,7 +24,6 @@ use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
 use ladder::Episode;
 use line::{Line, StallLimit};
-use prometheus::{IntCounter, IntCounterVec};
 use runtime::clock;
 use runtime::mark::SharedMark;
 use socket2::SockRef;
@@ -32,13 +32,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use warp::filters::BoxedFilter;
 
-pub(crate) use bind::{BindError, bind};
-pub(crate) use line::Wire;
+pub use bind::{BindError, bind, bind_to_device};
+pub use line::Wire;
 
-use crate::respond::Response;
+use crate::answer::Response;
 
 /// Connections that are not done by then are cut off at the end.
-pub(crate) const DRAIN: Duration = Duration::from_secs(3);
+pub const DRAIN: Duration = Duration::from_secs(3);
 
 /// How often an idle accept loop turns.
 const IDLE: Duration = Duration::from_secs(1);
@@ -70,22 +70,26 @@ const UNSENT: u32 = 64 << 10;
 
 /// Who is at the other end of a request's connection; `warp::ext` finds it.
 #[derive(Debug, Clone)]
-pub(crate) struct Peer {
+pub struct Peer {
+    /// Its address; an IPv4 one as such.
     pub address: SocketAddr,
+    /// The socket.
     pub wire: Arc<Wire>,
 }
 
 impl Peer {
     /// The request's body was read to its end.
-    pub(crate) fn body_was_read(&self) {
+    pub fn body_was_read(&self) {
         self.wire.set_unread(false);
     }
 }
 
 /// How many connections there may be.
 #[derive(Debug, Clone)]
-pub(crate) struct ConnectionLimits {
+pub struct ConnectionLimits {
+    /// Of all peers.
     pub total: usize,
+    /// Of one address; of one /64 for IPv6.
     pub per_address: usize,
     /// Reverse proxies: many viewers behind one address.
     pub proxies: Vec<IpNet>,
@@ -93,11 +97,25 @@ pub(crate) struct ConnectionLimits {
 
 /// The places for connections.
 #[derive(Debug, Clone)]
-pub(crate) struct Connections {
+pub struct Connections {
     places: Arc<Semaphore>,
     max: usize,
     addresses: Addresses,
-    refused: IntCounterVec,
+    observer: Arc<dyn Observer>,
+}
+
+/// Who counts what goes wrong with connections.
+pub trait Observer: fmt::Debug + Send + Sync {
+    /// One was refused, for the limit named so: `total` or `address`.
+    fn refused(&self, limit: &'static str);
+    /// One was ended whose peer took nothing of an answer.
+    fn stalled(&self);
+}
+
+/// Nobody does.
+impl Observer for () {
+    fn refused(&self, _: &'static str) {}
+    fn stalled(&self) {}
 }
 
 /// A connection's places: they are free again when this is dropped.
@@ -108,16 +126,16 @@ struct Admitted {
 }
 
 impl Connections {
-    /// `refused` counts by reason.
-    pub(crate) fn new(limits: &ConnectionLimits, refused: IntCounterVec) -> Connections {
+    /// With none taken.
+    pub fn new(limits: &ConnectionLimits, observer: Arc<dyn Observer>) -> Connections {
         let addresses = Addresses::new(limits.per_address, &limits.proxies);
         let places = Arc::new(Semaphore::new(limits.total));
-        Connections { places, max: limits.total, addresses, refused }
+        Connections { places, max: limits.total, addresses, observer }
     }
 
     fn admit(&self, address: SocketAddr) -> Result<Admitted, &'static [u8]> {
         let refuse = |reason, answer| {
-            self.refused.with_label_values(&[reason]).inc();
+            self.observer.refused(reason);
             answer
         };
         let place = Arc::clone(&self.places).try_acquire_owned();
@@ -128,7 +146,7 @@ impl Connections {
     }
 
     /// How many are taken.
-    pub(crate) fn open(&self) -> usize {
+    pub fn open(&self) -> usize {
         self.max.saturating_sub(self.places.available_permits())
     }
 
@@ -140,22 +158,26 @@ impl Connections {
 }
 
 /// See the module's documentation.
-pub(crate) struct Server {
+#[derive(Debug)]
+pub struct Server {
+    /// From [`bind`].
     pub listener: TcpListener,
+    /// What is answered.
     pub routes: BoxedFilter<(Response,)>,
+    /// How many there may be.
     pub connections: Connections,
     /// How long the head of a request may take, or the next request on an idle connection.
     pub header_timeout: Duration,
     /// How long a peer may take nothing of an answer.
     pub peer_timeout: Duration,
-    /// Counts those that were ended for that.
-    pub stalled: IntCounter,
+    /// For the journal: what to do when there are too many connections, or open files.
+    pub advice: &'static str,
     /// Each turn of the accept loop.
     pub mark: SharedMark,
 }
 
 /// Serves until `stop`, and then for at most [`DRAIN`].
-pub(crate) async fn run(server: Server, stop: CancellationToken) {
+pub async fn run(server: Server, stop: CancellationToken) {
     let mut trouble = Episode::new(LINE_SPACING);
     let mut full = Episode::new(LINE_SPACING);
     while !stop.is_cancelled() {
@@ -170,8 +192,8 @@ pub(crate) async fn run(server: Server, stop: CancellationToken) {
             Err(error) => {
                 if trouble.enter(clock::mono(), error.kind()).is_some() {
                     tracing::error!(
-                        "can't accept connections: {error}; trying again all the time (if it is \
-                         too many open files: raise LimitNOFILE= or lower relay.max_connections)"
+                        "can't accept connections: {error}; trying again all the time ({})",
+                        server.advice
                     );
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -191,9 +213,9 @@ pub(crate) async fn run(server: Server, stop: CancellationToken) {
                 if full.enter(clock::mono(), answer.len()).is_some() {
                     let open = server.connections.open();
                     tracing::warn!(
-                        "a connection from {} was refused: {open} are open (limits: \
-                         relay.max_connections, relay.max_connections_per_address)",
-                        address.ip()
+                        "a connection from {} was refused: {open} are open ({})",
+                        address.ip(),
+                        server.advice
                     );
                 }
                 refuse(stream, answer);
@@ -217,7 +239,10 @@ impl Server {
     ) {
         set_options(&stream);
         let wire = Arc::new(Wire::new(stream));
-        let limit = StallLimit { timeout: self.peer_timeout, dropped: self.stalled.clone() };
+        let limit = StallLimit {
+            timeout: self.peer_timeout,
+            observer: Arc::clone(&self.connections.observer),
+        };
         let admitted = Arc::new(admitted);
         let peer = Peer { address, wire: Arc::clone(&wire) };
         let inner = TowerToHyperService::new(warp::service(self.routes.clone()));

@@ -7,7 +7,7 @@
 //! is thrown away, within bounds, until the peer has read the answer and closes its half.
 //!
 //! **How far sending is.** A stream must know whether its last frame has left before it sends a
-//! newer one (`view/pace.rs`), so the socket is shared with [`Peer`](super::Peer).
+//! newer one, so the socket is shared with [`Peer`](super::Peer).
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -17,13 +17,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use prometheus::IntCounter;
 use runtime::socket::{SendQueue, send_queue};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use super::Admitted;
+use super::{Admitted, Observer};
 
 /// Longest time for throwing away.
 const MAX_TIME: Duration = Duration::from_secs(10);
@@ -33,7 +32,7 @@ const MAX_BYTES: usize = 64 << 20;
 
 /// A socket and how far it is; shared between the connection and whoever answers on it.
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub struct Wire {
     /// Never contended: one task reads, writes and asks.
     stream: Mutex<TcpStream>,
     /// Bytes of the present request may still be on their way.
@@ -58,27 +57,27 @@ impl Wire {
     }
 
     /// Whether the peer may still be sending when the connection is closed.
-    pub(crate) fn set_unread(&self, unread: bool) {
+    pub fn set_unread(&self, unread: bool) {
         self.unread.store(unread, Ordering::Relaxed);
     }
 
     /// Bytes received so far.
-    pub(crate) fn received(&self) -> u64 {
+    pub fn received(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
     }
 
     /// Bytes that were handed to the kernel so far.
-    pub(crate) fn written(&self) -> u64 {
+    pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
     /// Something is about to be sent, and [`Wire::flushed`] waits for it.
-    pub(crate) fn begin(&self) {
+    pub fn begin(&self) {
         self.flushed.store(false, Ordering::Relaxed);
     }
 
     /// Waits until the kernel has all of what was sent. For one task: the last to ask is woken.
-    pub(crate) async fn flushed(&self) {
+    pub async fn flushed(&self) {
         std::future::poll_fn(|cx| {
             if self.flushed.load(Ordering::Relaxed) {
                 return Poll::Ready(());
@@ -92,7 +91,7 @@ impl Wire {
     }
 
     /// What the kernel still has to deliver.
-    pub(crate) fn queue(&self) -> SendQueue {
+    pub fn queue(&self) -> SendQueue {
         // It is a TCP socket, so it has one.
         send_queue(&*self.stream()).unwrap_or_default()
     }
@@ -127,7 +126,7 @@ pub(super) struct Line {
 #[derive(Debug, Clone)]
 pub(super) struct StallLimit {
     pub timeout: Duration,
-    pub dropped: IntCounter,
+    pub observer: Arc<dyn Observer>,
 }
 
 struct Rest {
@@ -157,7 +156,7 @@ impl Line {
                 let stalled =
                     self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
                 ready!(stalled.as_mut().poll(cx));
-                self.limit.dropped.inc();
+                self.limit.observer.stalled();
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }

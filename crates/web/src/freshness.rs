@@ -34,30 +34,39 @@ const GAPS_NEEDED: usize = 2;
 
 /// See the module's documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub struct Limits {
+    /// Without a new frame.
     pub stale_after: Duration,
+    /// With the same bytes.
     pub frozen_after: Duration,
+    /// And at least in so many frames.
     pub frozen_uploads: u32,
+    /// Without any sign of the agent.
     pub offline_after: Duration,
 }
 
 /// What a viewer is told about a camera.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub enum State {
     /// No picture yet.
     Empty,
+    /// A new one came lately.
     Live,
+    /// None came lately.
     Stale,
+    /// They come, and are all the same.
     Frozen,
+    /// Nothing comes at all.
     Offline,
 }
 
 impl State {
-    pub(crate) const ALL: [State; 5] =
+    /// All of them.
+    pub const ALL: [State; 5] =
         [State::Empty, State::Live, State::Stale, State::Frozen, State::Offline];
 
     /// The word in headers, status and log.
-    pub(crate) const fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             State::Empty => "empty",
             State::Live => "live",
@@ -76,7 +85,7 @@ impl fmt::Display for State {
 
 /// What was seen of a camera. `None` times are before anybody remembers.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Signs {
+pub struct Signs {
     has_picture: bool,
     heard: Option<Mono>,
     /// WebSockets of agents that are open.
@@ -99,26 +108,26 @@ struct Same {
 
 impl Signs {
     /// An authorised upload began: somebody is there.
-    pub(crate) fn heard(&mut self, now: Mono) {
+    pub fn heard(&mut self, now: Mono) {
         self.heard = Some(now);
         self.left = false;
     }
 
     /// An agent opened a WebSocket.
-    pub(crate) fn attach(&mut self, now: Mono) {
+    pub fn attach(&mut self, now: Mono) {
         self.attached += 1;
         self.heard(now);
     }
 
     /// An agent's WebSocket was closed.
-    pub(crate) fn detach(&mut self, now: Mono) {
+    pub fn detach(&mut self, now: Mono) {
         self.attached = self.attached.saturating_sub(1);
         self.heard = Some(now);
         self.left = self.attached == 0;
     }
 
     /// A frame went onto the board.
-    pub(crate) fn shown(&mut self, now: Mono, hash: ContentHash, may_repeat: bool) {
+    pub fn shown(&mut self, now: Mono, hash: ContentHash, may_repeat: bool) {
         if let Some(before) = self.shown.filter(|_| self.has_picture) {
             if self.gaps.len() == GAPS {
                 self.gaps.remove(0);
@@ -138,12 +147,12 @@ impl Signs {
     }
 
     /// A frame that an earlier process had received at `arrived`, as far as that is known.
-    pub(crate) fn restored(arrived: Option<Mono>) -> Signs {
+    pub fn restored(arrived: Option<Mono>) -> Signs {
         Signs { has_picture: true, heard: arrived, shown: arrived, ..Signs::default() }
     }
 
     /// The state at `now`.
-    pub(crate) fn state(&self, now: Mono, limits: &Limits) -> State {
+    pub fn state(&self, now: Mono, limits: &Limits) -> State {
         let patience = self.patience(limits);
         let beyond = |last: Option<Mono>, limit| last.is_none_or(|last| now.since(last) > limit);
         if !self.has_picture {
@@ -163,13 +172,13 @@ impl Signs {
     }
 
     /// How long a new frame may take.
-    pub(crate) fn patience(&self, limits: &Limits) -> Duration {
+    pub fn patience(&self, limits: &Limits) -> Duration {
         let gap = self.gap().unwrap_or_default();
         limits.stale_after.max(gap * INTERVALS)
     }
 
     /// The time between two frames, as it was lately; `None` as long as there is no rhythm.
-    pub(crate) fn gap(&self) -> Option<Duration> {
+    pub fn gap(&self) -> Option<Duration> {
         let mut gaps = self.gaps.clone();
         if gaps.len() < GAPS_NEEDED {
             return None;
@@ -180,7 +189,7 @@ impl Signs {
     }
 
     /// For how long every frame had the same content; `None` if it may, or there is no frame.
-    pub(crate) fn unchanged(&self, now: Mono) -> Option<Duration> {
+    pub fn unchanged(&self, now: Mono) -> Option<Duration> {
         self.same.map(|same| now.since(same.first))
     }
 

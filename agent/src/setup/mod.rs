@@ -1,0 +1,118 @@
+//! `stillwatch-agent setup`: the page of the setup access point, and the answers to every name that lead
+//! to it. It has no privilege: what is entered goes to the access point's keeper (`stillwatch-provision
+//! setup`), which checks it as it checks the card. It ends with it.
+//!
+//! It listens at the appliance's address in that network and for what comes in by its radio, nowhere else.
+
+mod dns;
+mod form;
+mod keeper;
+mod pages;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::mark::SharedMark;
+use runtime::tasks::Tasks;
+use runtime::{notify, signal};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, UdpSocket};
+use web::serve::{self, BindError, ConnectionLimits, Connections, Server};
+
+use self::pages::Pages;
+use crate::cli;
+
+/// A phone or two; each opens a few to look whether this is the Internet.
+const MAX_CONNECTIONS: usize = 32;
+const MAX_PER_ADDRESS: usize = 16;
+
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const PEER_TIMEOUT: Duration = Duration::from_secs(10);
+
+const STOP_WITHIN: Duration = Duration::from_secs(1);
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SetupError {
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("names: can't listen on {0}: {1}")]
+    Names(SocketAddrV4, io::Error),
+    #[error("can't listen for signals: {0}")]
+    Signals(io::Error),
+    #[error("{0}; ending, for systemd to start the page anew")]
+    TaskEnded(runtime::tasks::Ended),
+}
+
+/// Serves until told to stop.
+pub(crate) async fn run(setup: cli::Setup) -> Result<(), SetupError> {
+    let stop_requested = signal::stop_requested();
+    let at = |port| SocketAddrV4::new(setup.address, port);
+    let listener = listen(at(setup.http_port), setup.interface.as_deref())?;
+    let names = at(setup.dns_port);
+    let names = listen_for_names(names, setup.interface.as_deref())
+        .map_err(|error| SetupError::Names(names, error))?;
+    let mut tasks = start(listener, names, setup.address, setup.socket);
+    notify::ready();
+    let outcome = tokio::select! {
+        signal = stop_requested => signal.map(drop).map_err(SetupError::Signals),
+        ended = tasks.ended() => Err(SetupError::TaskEnded(ended)),
+    };
+    notify::stopping();
+    for name in tasks.stop(STOP_WITHIN).await {
+        tracing::warn!("the task \"{name}\" did not end in time and was cut off");
+    }
+    outcome
+}
+
+fn start(listener: TcpListener, names: UdpSocket, address: Ipv4Addr, socket: PathBuf) -> Tasks {
+    let host = listener.local_addr().map_or_else(
+        |_| address.to_string(),
+        |at| if at.port() == 80 { address.to_string() } else { at.to_string() },
+    );
+    tracing::info!("the setup page is at http://{host}/");
+    if let Ok(at) = names.local_addr() {
+        tracing::info!("names are answered on {at}");
+    }
+    let limits = ConnectionLimits {
+        total: MAX_CONNECTIONS,
+        per_address: MAX_PER_ADDRESS,
+        proxies: Vec::new(),
+    };
+    let server = Server {
+        listener,
+        routes: pages::routes(Arc::new(Pages::new(host, socket))),
+        connections: Connections::new(&limits, Arc::new(())),
+        header_timeout: HEADER_TIMEOUT,
+        peer_timeout: PEER_TIMEOUT,
+        advice: "the setup page is for a phone or two",
+        mark: SharedMark::default(),
+    };
+    let mut tasks = Tasks::default();
+    let stop = tasks.stop_token();
+    tasks.spawn("page", serve::run(server, stop.clone()));
+    tasks.spawn("names", dns::run(Arc::new(names), address, stop));
+    tasks
+}
+
+fn listen(at: SocketAddrV4, interface: Option<&str>) -> Result<TcpListener, BindError> {
+    match interface {
+        Some(interface) => serve::bind_to_device(at, interface),
+        None => serve::bind(at.into()),
+    }
+}
+
+/// As `serve::bind_to_device`, whose reasons hold here, too.
+fn listen_for_names(at: SocketAddrV4, interface: Option<&str>) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    if let Some(interface) = interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+        socket.set_freebind_v4(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&at.into())?;
+    UdpSocket::from_std(socket.into())
+}
