@@ -12,6 +12,9 @@ import time
 MEMORY_MIB = 1024
 PASSWORD = "bench"
 MIB = 1 << 20
+# image/layout.bash.
+SLOT_A_AT = 72 * MIB
+CARD_BYTES = 2048 * MIB
 # Seconds: what each boot may take, and what a system gets to settle before memory and writes are measured.
 LIMIT, SETTLE = 600, 180
 
@@ -147,85 +150,108 @@ def verdict(met, text):
     return f"- {'met' if met else '**not met**'}: {text}"
 
 
-def image(root, relay_program, options):
-    port = 18800 + os.getpid() % 1000
-    ours, bare = made(root), made(root, "--bare")
-    raw = next(ours.glob("*.img"))
-    download = raw.with_name(raw.name + ".xz").stat().st_size
-    slot = subprocess.run(["debugfs", "-R", "stats", f"{raw}?offset={72 * MIB}"], capture_output=True, text=True).stdout
-    counts = {line.split(":")[0]: line.split(":")[1] for line in slot.splitlines() if line.count(":") == 1}
-    slot_used = (int(counts["Block count"]) - int(counts["Free blocks"])) * int(counts["Block size"])
+class Bench:
+    def __init__(self, root, relay_program, options):
+        self.relay_program, self.options = relay_program, options
+        self.port = 18800 + os.getpid() % 1000
+        self.ours, self.bare = made(root), made(root, "--bare")
+        self.raw = next(self.ours.glob("*.img"))
+        self.work = tempfile.TemporaryDirectory()
+        self.folder = pathlib.Path(self.work.name)
+        self.cards = {name: self.folder / f"{name}.img" for name in ("bare", "ours")}
+        copy_of(self.bare / "bare.img", self.cards["bare"])
+        copy_of(self.raw, self.cards["ours"], CARD_BYTES)
+        config = self.folder / "stillwatch.toml"
+        config.write_text(CARD.format(port=self.port, password=PASSWORD))
+        subprocess.run(["mcopy", "-i", f"{self.cards['ours']}@@8M", config, "::"], check=True)
 
-    boots = {"bare": [], "first": [], "later": []}
-    memory = {}
-    with tempfile.TemporaryDirectory() as folder:
-        cards = {name: f"{folder}/{name}.img" for name in ("bare", "ours")}
-        copy_of(bare / "bare.img", cards["bare"])
-        copy_of(raw, cards["ours"], 2 << 30)
-        config = pathlib.Path(folder, "stillwatch.toml")
-        config.write_text(CARD.format(port=port, password=PASSWORD))
-        subprocess.run(["mcopy", "-i", f"{cards['ours']}@@8M", config, "::"], check=True)
+    def boot_bare(self, then=lambda machine: None):
+        """What it took until its login prompt, and what `then` returns of the machine after it."""
+        with Machine(self.folder, self.cards["bare"], self.bare / "u-boot.bin") as machine:
+            took = machine.wait_for("login prompt", lambda: "login:" in machine.console())
+            return took, then(machine)
 
-        def boot_bare(last):
-            with Machine(folder, cards["bare"], bare / "u-boot.bin") as machine:
-                took = machine.wait_for("login prompt", lambda: "login:" in machine.console())
-                if last:
-                    time.sleep(SETTLE)
-                    memory["bare"] = used_mib(machine)
-            return took
-
-        def boot_ours(last):
-            with Relay(relay_program, port, folder) as relay, Machine(folder, cards["ours"], ours / "u-boot.bin") as machine:
+    def boot_ours(self, then=lambda machine: time.sleep(30)):
+        """What it took until its first picture, and what `then` returns of the machine after it."""
+        with Relay(self.relay_program, self.port, self.folder) as relay:
+            with Machine(self.folder, self.cards["ours"], self.ours / "u-boot.bin") as machine:
                 took = machine.wait_for("picture", relay.has_a_picture)
-                time.sleep(SETTLE if last else 20)
-                if last:
-                    memory["ours"] = used_mib(machine)
-                    before = written(machine), time.monotonic()
-                    time.sleep(options.seconds)
-                    after = written(machine), time.monotonic()
-                    days = (after[1] - before[1]) / 86400
-                    memory["writes"] = {name: (after[0][name] - before[0][name]) / days for name in after[0]}
-            return took
+                return took, then(machine)
 
-        # What a system does once in its life is not measured: neither Debian's nor ours.
-        boot_bare(False)
-        boots["first"].append(boot_ours(False))
-        for round_ in range(options.rounds):
-            last = round_ == options.rounds - 1
-            boots["bare"].append(boot_bare(last))
-            boots["later"].append(boot_ours(last))
+    def sizes(self):
+        download = self.raw.with_name(self.raw.name + ".xz").stat().st_size
+        at_slot = f"{self.raw}?offset={SLOT_A_AT}"
+        lines = subprocess.run(["debugfs", "-R", "stats", at_slot], capture_output=True, text=True)
+        counts = dict(line.split(":", 1) for line in lines.stdout.splitlines() if ":" in line)
+        blocks = int(counts["Block count"]) - int(counts["Free blocks"])
+        slot = blocks * int(counts["Block size"])
+        return [
+            "| image | MB |",
+            "|---|---|",
+            f"| download, .img.xz | {download / 1e6:.0f} |",
+            f"| as it is written to the card, empty slot B in it | {self.raw.stat().st_size / 1e6:.0f} |",
+            f"| slot A: root, kernel, initrd | {slot / 1e6:.0f} |",
+            "",
+            verdict(download < 200e6, f"download of {download / 1e6:.0f} MB (under 200)"),
+            verdict(slot < 350e6, f"slot of {slot / 1e6:.0f} MB (under 350)"),
+        ]
 
-    medians = {name: [statistics.median(column) for column in zip(*rows)] for name, rows in boots.items()}
-    ratio = medians["later"][0] / medians["bare"][0]
-    per_day = memory["writes"]
-    rows = [
-        ("a bare Debian, to its login prompt", medians["bare"], memory["bare"]),
-        ("Stillwatch, to its first picture at the relay", medians["later"], memory["ours"]),
-        ("Stillwatch, the same on a new card's first boot", medians["first"], None),
+    def boots(self):
+        # The first of ours grows the data partition; the bare one has nothing of that kind.
+        first, _ = self.boot_ours()
+        bare, ours = [], []
+        for _ in range(self.options.rounds):
+            took, bare_mib = self.boot_bare(settled_mib)
+            bare.append(took)
+            took, our_mib = self.boot_ours(settled_mib)
+            ours.append(took)
+        medians = [[statistics.median(column) for column in zip(*rows)] for rows in (bare, ours)]
+        rows = [
+            ("a bare Debian, to its login prompt", *medians[0], f"{bare_mib:.0f}"),
+            ("Stillwatch, to its first picture at the relay", *medians[1], f"{our_mib:.0f}"),
+            ("Stillwatch, the same on a new card's first boot", *first, "–"),
+        ]
+        wall, spent = (ours / bare for bare, ours in zip(*medians))
+        return [
+            f"{MEMORY_MIB} MiB of memory; medians of {self.options.rounds} boots each, in turn; memory {SETTLE} s after.",
+            "",
+            "| system | from power-on, s | QEMU's processor until then, s | memory in use, MiB |",
+            "|---|---|---|---|",
+            *(f"| {name} | {wall:.1f} | {spent:.1f} | {mib} |" for name, wall, spent, mib in rows),
+            "",
+            verdict(wall <= 1.15, f"{wall:.2f} x the bare Debian's boot (at most 1.15); processor {spent:.2f} x"),
+        ]
+
+    def writes(self):
+        def watched(machine):
+            time.sleep(SETTLE)
+            before, began = written(machine), time.monotonic()
+            time.sleep(self.options.seconds)
+            after, days = written(machine), (time.monotonic() - began) / 86400
+            return {name: (after[name] - before[name]) / days for name in after}
+
+        _, per_day = self.boot_ours(watched)
+        whole = per_day["vda"]
+        return [
+            f"| written in {self.options.seconds} s of uploading, {SETTLE} s after the first picture | MB a day |",
+            "|---|---|",
+            *(f"| {name} | {value / 1e6:.1f} |" for name, value in sorted(per_day.items())),
+            "",
+            verdict(whole < 50e6, f"{whole / 1e6:.1f} MB written a day (under 50)"),
+        ]
+
+
+def settled_mib(machine):
+    time.sleep(SETTLE)
+    return used_mib(machine)
+
+
+def image(root, relay_program, options):
+    parts = options.only.split(",") if options.only else ["sizes", "boots", "writes"]
+    bench = Bench(root, relay_program, options)
+    lines = [
+        f"{bench.raw.name} in QEMU's `virt` with two emulated Cortex-A72; the test card, 640x480, 2 fps, over HTTP.",
     ]
-    return [
-        f"{raw.name}; QEMU's `virt` with two emulated Cortex-A72 and {MEMORY_MIB} MiB; medians of {options.rounds} "
-        f"boots each, in turn; the test card, 640x480, 2 fps, over HTTP.",
-        "",
-        "| system | from power-on, s | QEMU's processor until then, s | memory in use, MiB |",
-        "|---|---|---|---|",
-        *(
-            f"| {name} | {wall:.1f} | {spent:.1f} | {'–' if mib is None else f'{mib:.0f}'} |"
-            for name, (wall, spent), mib in rows
-        ),
-        "",
-        "| image | MB |",
-        "|---|---|",
-        f"| download, .img.xz | {download / 1e6:.0f} |",
-        f"| as it is written to the card, empty slot B in it | {raw.stat().st_size / 1e6:.0f} |",
-        f"| slot A: root, kernel, initrd | {slot_used / 1e6:.0f} |",
-        "",
-        f"| written while it uploads, {options.seconds} s, from {SETTLE} s after the first picture on | MB a day |",
-        "|---|---|",
-        *(f"| {name} | {value / 1e6:.1f} |" for name, value in sorted(per_day.items())),
-        "",
-        verdict(ratio <= 1.15, f"{ratio:.2f} x the bare Debian's boot (at most 1.15)"),
-        verdict(download < 200e6, f"download of {download / 1e6:.0f} MB (under 200)"),
-        verdict(slot_used < 350e6, f"slot of {slot_used / 1e6:.0f} MB (under 350)"),
-        verdict(per_day["vda"] < 50e6, f"{per_day['vda'] / 1e6:.1f} MB written a day (under 50)"),
-    ]
+    for part in parts:
+        lines += ["", *getattr(bench, part)()]
+    return lines
