@@ -20,9 +20,9 @@ LIMIT, SETTLE = 600, 180
 
 # How a test gets in: docs/image.md. A shell for root on a serial port that only this machine has.
 SHELL = {
-    "systemd.extra-unit.x.service": "[Unit]\nDefaultDependencies=no\n[Service]\n"
-    "ExecStart=/bin/sh -c 'exec /bin/sh <>/dev/virtio-ports/shell >&0 2>&0'\n"
-    "Restart=always\nRestartSec=5\n",
+    # After all else, whose start is measured.
+    "systemd.extra-unit.x.service": "[Unit]\nAfter=multi-user.target\n[Service]\n"
+    "ExecStart=/bin/sh -c 'exec /bin/sh <>/dev/virtio-ports/shell >&0 2>&0'\n",
     "systemd.unit-dropin.-.slice": "[Unit]\nWants=x.service\n",
 }
 CARD = """name = "garden"
@@ -50,7 +50,13 @@ class Machine:
         command += ["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]
         command += ["-drive", f"file={card},format=raw,if=none,id=card,cache=writeback"]
         command += ["-device", "virtio-blk-pci,drive=card", "-device", "virtio-serial-pci"]
-        command += ["-chardev", f"socket,id=sh,path={folder}/shell,server=on,wait=off"]
+        # QEMU is the one who connects, before the machine runs: the shell would end without anybody there.
+        listener = socket.socket(socket.AF_UNIX)
+        (self.folder / "shell").unlink(missing_ok=True)
+        listener.bind(str(self.folder / "shell"))
+        listener.listen()
+        listener.settimeout(LIMIT)
+        command += ["-chardev", f"socket,id=sh,path={folder}/shell"]
         command += ["-device", "virtserialport,chardev=sh,name=shell"]
         for name, text in SHELL.items():
             (self.folder / name).write_text(text)
@@ -58,6 +64,8 @@ class Machine:
             command += ["-fw_cfg", f"name={path},file={self.folder / name}"]
         self.process = subprocess.Popen([*command, *more])
         self.began = time.monotonic()
+        self.shell, _ = listener.accept()
+        listener.close()
 
     def __enter__(self):
         return self
@@ -84,18 +92,16 @@ class Machine:
 
     def run(self, command, limit=120):
         """What a command prints in there, run by root."""
-        with socket.socket(socket.AF_UNIX) as shell:
-            shell.settimeout(limit)
-            shell.connect(str(self.folder / "shell"))
-            # In two halves, because the port may send back what it gets.
-            mark = f"END{time.monotonic_ns()}"
-            shell.sendall(f"( {command}\n ) </dev/null; echo {mark[:3]}''{mark[3:]}\n".encode())
-            said = b""
-            while mark.encode() not in said:
-                more = shell.recv(65536)
-                if not more:
-                    raise SystemExit(f"the shell in there is gone; it said {said!r}")
-                said += more
+        self.shell.settimeout(limit)
+        # In two halves, because the port may send back what it gets.
+        mark = f"END{time.monotonic_ns()}"
+        self.shell.sendall(f"( {command}\n ) </dev/null; echo {mark[:3]}''{mark[3:]}\n".encode())
+        said = b""
+        while mark.encode() not in said:
+            more = self.shell.recv(65536)
+            if not more:
+                raise SystemExit(f"the shell in there is gone; it said {said!r}")
+            said += more
         return said.decode(errors="replace").split(mark)[0]
 
 
