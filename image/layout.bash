@@ -7,7 +7,8 @@ DISK_ID=5711a7c4
 # U-Boot's variables: one block, before the first partition (image/boot.cmd, /etc/fw_env.config).
 VARIABLES_AT=1
 VARIABLES_BYTES=512
-# The spare copy of the card's configuration: at most 64 KiB (stillwatch-provision.service).
+# The spare copies of the card's configuration, at most 64 KiB each: here and 2 MiB on (stillwatch-provision.service,
+# provision/src/spare.rs).
 SPARE_AT=2
 FAT_AT=8 FAT_SIZE=64
 SLOT_A_AT=72 SLOT_B_AT=456 SLOT_SIZE=384

@@ -26,6 +26,10 @@ use crate::spare::Spare;
 
 const CARD_FILE: &str = "stillwatch.toml";
 const STATUS_FILE: &str = "stillwatch-status.txt";
+/// The same, from /run on: for a screen.
+const STATUS_HERE: &str = "stillwatch/status.txt";
+/// The same again, there only if the owner has something to put right.
+const MISTAKES_HERE: &str = "stillwatch/mistakes.txt";
 /// What becomes of it where endings are hidden, or where it was only copied.
 const MISNAMED: [&str; 2] = ["stillwatch.toml.txt", "stillwatch-example.toml.txt"];
 /// What was right last, its secrets in it.
@@ -49,6 +53,7 @@ pub(crate) fn run(cli: &Cli) -> Result<(), ApplyError> {
     let access_point = if in_force.is_some() { None } else { Some(access_point(cli)) };
     let report = report(&finding, in_force.as_ref(), access_point.as_ref());
     tell_on_card(&cli.card, &report);
+    tell_here(&cli.run, &finding, &report);
     offer(cli, access_point.as_ref())?;
     let card = in_force.ok_or(ApplyError::Unprovisioned)?;
     configure(cli, &card)
@@ -270,6 +275,23 @@ fn tell_on_card(card: &Path, report: &str) {
     let _writable = Writable::new(card);
     if let Err(error) = publish(&path, report.as_bytes(), Survives::PowerCut) {
         tracing::warn!("{}: can't be written: {error}", path.display());
+    }
+}
+
+/// For what else tells it: a screen, a light.
+fn tell_here(run: &Path, finding: &Finding, report: &str) {
+    let mistakes = run.join(MISTAKES_HERE);
+    let _ = fs::remove_file(&mistakes);
+    let mut paths = vec![run.join(STATUS_HERE)];
+    if !matches!(finding, Finding::Right { .. }) {
+        paths.push(mistakes);
+    }
+    for path in paths {
+        let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+        if let Err(error) = folder.and_then(|()| publish(&path, report.as_bytes(), Survives::Exit))
+        {
+            tracing::warn!("{}: can't be written: {error}", path.display());
+        }
     }
 }
 

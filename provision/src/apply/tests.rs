@@ -22,7 +22,7 @@ impl Bench {
         for zone in ["UTC", "Europe/Berlin"] {
             fs::write(at("root/usr/share/zoneinfo").join(zone), "").unwrap();
         }
-        fs::File::create(at("disk")).unwrap().set_len(1 << 20).unwrap();
+        fs::File::create(at("disk")).unwrap().set_len(8 << 20).unwrap();
         let cli = Cli {
             card: at("card"),
             state: at("state/provision"),
@@ -149,6 +149,18 @@ fn without_anything_it_says_so_and_ends() {
     fs::write(bench.path("card/stillwatch.toml"), b"PK\x03\x04\xff\xff").unwrap();
     assert!(matches!(bench.run(), Err(ApplyError::Unprovisioned)));
     assert!(bench.status().contains("save it as plain text"), "{}", bench.status());
+}
+
+#[test]
+fn what_the_card_says_is_here_too_and_mistakes_have_a_file_of_their_own() {
+    let bench = Bench::with_card("nonsense");
+    assert!(bench.run().is_err());
+    assert_eq!(bench.get("run/stillwatch/status.txt"), bench.status());
+    assert_eq!(bench.get("run/stillwatch/mistakes.txt"), bench.status());
+    bench.put("card/stillwatch.toml", CARD);
+    bench.run().unwrap();
+    assert_eq!(bench.get("run/stillwatch/status.txt"), bench.status());
+    assert!(!bench.path("run/stillwatch/mistakes.txt").exists());
 }
 
 #[test]
