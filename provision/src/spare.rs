@@ -129,9 +129,9 @@ mod tests {
             let before = std::fs::read(disk.path()).unwrap();
             spare.write("the new text").unwrap();
             let after = std::fs::read(disk.path()).unwrap();
+            let apart = usize::try_from(APART).unwrap();
             let changed = |at: &usize| before[*at] != after[*at];
-            let first =
-                (0..after.len()).find(changed).unwrap() / APART as usize * APART as usize + 4096;
+            let first = (0..after.len()).find(changed).unwrap() / apart * apart + 4096;
             let length = HEADER + "the new text".len();
             for torn in 0..length {
                 let mut half = before.clone();

@@ -4,8 +4,7 @@
 mod healing;
 mod power;
 
-use std::time::Instant;
-
+use runtime::clock::mono;
 use stories::guest::{SOON, new_pictures};
 use stories::journal::line_after;
 use stories::sdcard::{VIVID, card_for, configuration, with_vivid};
@@ -20,11 +19,11 @@ const LISTENING: &str = "cat /proc/net/tcp /proc/net/tcp6 | awk '$4 == \"0A\" { 
 fn a_flashed_card_with_one_file_on_it_is_live() {
     let relay = Relay::everywhere(&[]);
     let card = with_vivid(card_for(&relay, VIVID));
-    let begun = Instant::now();
+    let begun = mono();
     let mut machine = Machine::insert(card);
-    println!("its shell answers {:.0} s after power-on", begun.elapsed().as_secs_f64());
+    println!("its shell answers {:.0} s after power-on", mono().since(begun).as_secs_f64());
     new_pictures("of vivid", &relay, SOON);
-    println!("live {:.0} s after power-on", begun.elapsed().as_secs_f64());
+    println!("live {:.0} s after power-on", mono().since(begun).as_secs_f64());
 
     // Nothing failed, and nothing waits for what waits for it.
     assert_eq!(machine.settled(), "running", "{}", machine.run("systemctl --failed"));

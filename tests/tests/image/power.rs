@@ -39,8 +39,7 @@ fn the_power_is_cut_twenty_times() {
             machine.power_cut();
             machine.power_on_for(Duration::from_millis(random.u64(2_000..45_000)));
         } else {
-            std::thread::sleep(Duration::from_millis(random.u64(0..12_000)));
-            machine.power_cut();
+            machine.power_cut_in(Duration::from_millis(random.u64(0..12_000)));
         }
         machine.power_on();
         // Repaired is what a journal of ext4 does not have to be: it is replayed.

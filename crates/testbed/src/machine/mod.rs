@@ -260,14 +260,20 @@ impl Machine {
         self.wait_for_reboot(BOOT);
     }
 
+    /// Takes the power away after that long.
+    #[expect(clippy::disallowed_methods, reason = "it is what this is for")]
+    pub fn power_cut_in(&mut self, time: Duration) {
+        std::thread::sleep(time);
+        self.power_cut();
+    }
+
     /// Gives the power back for that long only.
     ///
     /// # Panics
     /// QEMU does not start.
     pub fn power_on_for(&mut self, time: Duration) {
         self.running = Some(Running::start(self.folder.path(), &self.system));
-        std::thread::sleep(time);
-        self.power_cut();
+        self.power_cut_in(time);
     }
 
     /// What `journalctl` says with these arguments, such as `-b -1 -u stillwatch-agent`.
