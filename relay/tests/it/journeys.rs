@@ -33,7 +33,7 @@ fn the_tutorials_picture_is_taken_over_as_old_as_it_is() {
     assert_eq!(answer.header("frame-time-source"), Some("arrived"));
     let age: u64 = answer.header("frame-age-ms").unwrap().parse().unwrap();
     assert!((7_200_000..7_300_000).contains(&age), "{age}");
-    assert_eq!(relay.count_lines("took over the tutorial's picture"), 1);
+    relay.said("took over the tutorial's picture", 1);
     assert_eq!(relay.get("/live.jpeg?max_age=60").status(), 503);
     // Its own frames come first from now on.
     relay.upload(&jpeg(1));

@@ -172,6 +172,16 @@ impl Relay {
         line.unwrap().parse().unwrap()
     }
 
+    /// Waits until `count` of its log lines contain `text`: they are read a moment after they are written.
+    /// There may not be more.
+    pub(crate) fn said(&self, text: &str, count: usize) {
+        let found = eventually(&format!("{count} lines with {text:?}"), SOON, || {
+            let found = self.count_lines(text);
+            if found >= count { Ok(found) } else { Err(format!("{found} of them")) }
+        });
+        assert_eq!(found, count, "{text}");
+    }
+
     /// How many of its log lines contain `text`.
     pub(crate) fn count_lines(&self, text: &str) -> usize {
         self.program.lines().iter().filter(|line| line.contains(text)).count()

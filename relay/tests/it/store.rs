@@ -113,7 +113,7 @@ fn a_file_that_is_no_database_is_set_aside() {
     let aside = damaged(folder.path());
     assert_eq!(aside.len(), 1, "{aside:?}");
     assert_eq!(fs::read(folder.path().join(&aside[0])).unwrap(), garbage);
-    assert_eq!(relay.count_lines("ERROR"), 1);
+    relay.said("ERROR", 1);
     relay.kill_and_restart();
     assert_eq!(relay.shown(), PHOTO);
 }
@@ -129,7 +129,7 @@ fn a_truncated_database_is_set_aside() {
         assert_eq!(relay.shown(), PHOTO);
         relay.stored(PHOTO);
         assert_eq!(damaged(folder.path()).len(), 1, "{keep}");
-        assert_eq!(relay.count_lines("is damaged"), 1, "{keep}");
+        relay.said("is damaged", 1);
     }
 }
 
@@ -204,7 +204,7 @@ fn a_damaged_frame_is_left_out_and_the_others_are_not() {
         relay.program.line(&format!("camera {id}: its stored frame is left out"));
         assert_eq!(relay.get(&format!("/cameras/{id}/live.jpeg")).status(), 404);
     }
-    assert_eq!(relay.count_lines("left out"), 3);
+    relay.said("left out", 3);
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn a_folder_that_can_not_be_made_is_said_once() {
     }
     relay.persistence_becomes("degraded");
     relay.program.line("not kept through a restart");
-    assert_eq!(relay.count_lines("ERROR"), 1);
+    relay.said("ERROR", 1);
     fs::remove_file(&file).unwrap();
     relay.program.line("frames are kept again");
     relay.stored(&jpeg(49));
@@ -293,7 +293,7 @@ fn a_read_only_folder_is_said_once_and_its_picture_is_shown() {
         relay.upload(&jpeg(n));
         assert_eq!(relay.shown(), jpeg(n));
     }
-    assert_eq!(relay.count_lines("not kept through a restart"), 1);
+    relay.said("not kept through a restart", 1);
     assert_eq!(relay.status()["persistence"], "degraded");
     disk.remount("rw");
     relay.program.line("frames are kept again after");
@@ -308,7 +308,7 @@ fn a_read_only_folder_without_a_database() {
     relay.upload(PHOTO);
     assert_eq!(relay.shown(), PHOTO);
     relay.persistence_becomes("degraded");
-    assert_eq!(relay.count_lines("not kept through a restart"), 1);
+    relay.said("not kept through a restart", 1);
     relay.program.stop();
 }
 
@@ -328,7 +328,7 @@ fn a_full_disk_is_said_once_and_keeps_what_was_kept() {
     }
     relay.persistence_becomes("degraded");
     relay.program.line("make space on that disk");
-    assert_eq!(relay.count_lines("not kept through a restart"), 1);
+    relay.said("not kept through a restart", 1);
     // Killed now, it has what was written last, whole.
     relay.kill_and_restart();
     assert_eq!(relay.shown(), PHOTO);

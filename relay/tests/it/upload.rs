@@ -58,7 +58,7 @@ fn what_is_no_picture_is_refused_in_one_line_and_changes_nothing() {
     }
     assert_eq!(relay.of_camera("default", "/uploads/refused/not_jpeg"), json!(7));
     // Seven refusals, one line.
-    assert_eq!(relay.count_lines("refused:"), 1);
+    relay.said("refused:", 1);
 }
 
 #[test]
