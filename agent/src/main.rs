@@ -3,6 +3,7 @@
 //! Arguments, configuration and exit codes only: `app.rs` is the map.
 
 mod app;
+mod ask;
 mod bench;
 mod cli;
 mod config;
@@ -11,6 +12,7 @@ mod health;
 mod machine;
 mod network;
 mod offline;
+mod phones;
 mod sensor;
 mod setup;
 mod status;

@@ -18,7 +18,7 @@ use runtime::clock;
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 use warp::{Buf, Filter};
-use web::serve::{Connections, Peer};
+use web::serve::{self, Connections, Peer};
 
 use crate::board::{Board, Camera, NoSize, Size};
 use crate::export::ExportStatus;
@@ -59,11 +59,7 @@ pub(crate) struct Site {
 
 /// All routes.
 pub(crate) fn all(site: Arc<Site>) -> BoxedFilter<(Response,)> {
-    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::method()
-        .and(warp::path::full())
-        .and(query)
-        .and(warp::header::headers_cloned())
+    serve::asked()
         .and(warp::ext::get::<Peer>())
         .and(warp::ext::optional::<OnUpgrade>())
         .and(warp::body::stream())

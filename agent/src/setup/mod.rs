@@ -6,7 +6,6 @@
 
 mod dns;
 mod form;
-mod keeper;
 mod pages;
 
 use std::io;
@@ -15,22 +14,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::mark::SharedMark;
 use runtime::tasks::Tasks;
 use runtime::{notify, signal};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
-use web::serve::{self, BindError, ConnectionLimits, Connections, Server};
+use web::serve::{self, BindError};
 
 use self::pages::Pages;
-use crate::cli;
+use crate::{cli, phones};
 
 /// A phone or two; each opens a few to look whether this is the Internet.
 const MAX_CONNECTIONS: usize = 32;
 const MAX_PER_ADDRESS: usize = 16;
-
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 
 const STOP_WITHIN: Duration = Duration::from_secs(1);
 
@@ -77,20 +72,9 @@ fn start(listener: TcpListener, names: UdpSocket, address: Ipv4Addr, socket: Pat
     if let Ok(at) = names.local_addr() {
         tracing::info!("names are answered on {at}");
     }
-    let limits = ConnectionLimits {
-        total: MAX_CONNECTIONS,
-        per_address: MAX_PER_ADDRESS,
-        proxies: Vec::new(),
-    };
-    let server = Server {
-        listener,
-        routes: pages::routes(Arc::new(Pages::new(host, socket))),
-        connections: Connections::new(&limits, Arc::new(())),
-        header_timeout: HEADER_TIMEOUT,
-        peer_timeout: PEER_TIMEOUT,
-        advice: "the setup page is for a phone or two",
-        mark: SharedMark::default(),
-    };
+    let routes = pages::routes(Arc::new(Pages::new(host, socket)));
+    let advice = "the setup page is for a phone or two";
+    let server = phones::server(listener, routes, MAX_CONNECTIONS, MAX_PER_ADDRESS, advice);
     let mut tasks = Tasks::default();
     let stop = tasks.stop_token();
     tasks.spawn("page", serve::run(server, stop.clone()));

@@ -1,30 +1,33 @@
 //! The setup page. Everything else that a phone asks for leads to it: that is how a phone finds out
 //! that this is not the Internet, and shows it ("captive portal", RFC 8952).
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use askama::Template;
 use futures_util::{Stream, StreamExt};
-use http::header::{
-    ACCEPT_LANGUAGE, CONTENT_SECURITY_POLICY, HOST, HeaderMap, LOCATION, ORIGIN, REFERRER_POLICY,
-};
-use http::{HeaderValue, Method, StatusCode};
-use runtime::setup::{Answer, Ask, Heard, Setup, Wants};
+use http::header::{ACCEPT_LANGUAGE, HOST, HeaderMap, ORIGIN};
+use http::{Method, StatusCode};
+use runtime::setup::{ANSWERED_WITHIN, Answer, Ask, Heard, MAX_ANSWER, Setup, Wants};
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 use warp::{Buf, Filter};
-use web::answer::{self, Body, Response};
+use web::answer::{self, Response};
 use web::asset::{Asset, CSS, STYLE};
-use web::serve::Peer;
+use web::serve::{self, Peer};
 
 use super::form::{CABLE, Form, Mistakes, OTHER, by_field, country_of};
-use super::keeper;
+use crate::ask::ask;
+use crate::phones::html;
 
 /// No script at all: what phones show such pages in can do less than their browsers.
 const POLICY: &str = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self'; \
                       frame-ancestors 'none'";
+
+/// Not "no-referrer": browsers would then call the origin of our own form "null".
+const REFERRER: &str = "same-origin";
 
 /// Eight fields of a form.
 const MAX_BODY: usize = 32 << 10;
@@ -89,11 +92,7 @@ impl Page<'_> {
 
 /// All routes.
 pub(super) fn routes(pages: Arc<Pages>) -> BoxedFilter<(Response,)> {
-    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::method()
-        .and(warp::path::full())
-        .and(query)
-        .and(warp::header::headers_cloned())
+    serve::asked()
         .and(warp::ext::get::<Peer>())
         .and(warp::body::stream())
         .then(move |method, path: FullPath, query: String, headers, peer: Peer, body| {
@@ -162,11 +161,7 @@ impl Pages {
 
     /// Where the page is.
     fn here(&self) -> Response {
-        let mut response = answer::empty(StatusCode::FOUND);
-        if let Ok(location) = HeaderValue::try_from(format!("http://{}/", self.host)) {
-            response.headers_mut().insert(LOCATION, location);
-        }
-        response
+        answer::redirect(&format!("http://{}/", self.host))
     }
 
     async fn form(&self, headers: &HeaderMap) -> Response {
@@ -195,7 +190,7 @@ impl Pages {
         let form = Form::read(body).completed(last.as_ref());
         let mut mistakes = form.mistakes(&setup.networks);
         if mistakes.is_empty() {
-            match keeper::ask(&self.keeper, &Ask::Take { text: form.text() }).await {
+            match self.ask(Ask::Take { text: form.text() }).await {
                 Ok(Answer::Begun) => {
                     let done = self.begun(&setup, &form);
                     *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(form);
@@ -214,7 +209,7 @@ impl Pages {
             Ok(setup) => setup,
             Err(refusal) => return *refusal,
         };
-        match keeper::ask(&self.keeper, &Ask::Scan).await {
+        match self.ask(Ask::Scan).await {
             Ok(Answer::Begun) => self.done(
                 "Looking for networks",
                 &[format!(
@@ -253,7 +248,7 @@ impl Pages {
 
     fn done(&self, title: &str, lines: &[String]) -> Response {
         let page = Done { style: &self.style.url, title, lines };
-        html(page.render().unwrap_or_default(), &HeaderMap::new())
+        html(page.render().unwrap_or_default(), POLICY, REFERRER, &HeaderMap::new())
     }
 
     fn page(
@@ -281,11 +276,16 @@ impl Pages {
             minutes: setup.left.as_secs().div_ceil(60),
         };
         // A template of plain texts can't fail.
-        html(page.render().unwrap_or_default(), headers)
+        html(page.render().unwrap_or_default(), POLICY, REFERRER, headers)
+    }
+
+    /// Asks the keeper of the access point, who has the privileges.
+    async fn ask(&self, request: Ask) -> io::Result<Answer> {
+        ask(&self.keeper, &request, MAX_ANSWER, ANSWERED_WITHIN).await
     }
 
     async fn look(&self) -> Result<Setup, Box<Response>> {
-        match keeper::ask(&self.keeper, &Ask::Look).await {
+        match self.ask(Ask::Look).await {
             Ok(Answer::Setup(setup)) => Ok(setup),
             Ok(_) | Err(_) => Err(Box::new(answer::later(GONE))),
         }
@@ -313,14 +313,6 @@ fn choice<'a>(heard: &'a Heard, form: &Form) -> Choice<'a> {
         is_protected: heard.wants != Wants::Nothing,
         is_chosen: form.network == heard.ssid,
     }
-}
-
-fn html(text: String, headers: &HeaderMap) -> Response {
-    let mut response = Body::once(text.into()).answer("text/html; charset=utf-8", headers);
-    answer::set(&mut response, CONTENT_SECURITY_POLICY, POLICY);
-    // Not "no-referrer": browsers would then call the origin of our own form "null".
-    answer::set(&mut response, REFERRER_POLICY, "same-origin");
-    response
 }
 
 /// The body of a form, within its bounds.

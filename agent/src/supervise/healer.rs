@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use runtime::heal::{Answer, MAX_ANSWER, Outcome, Request, State, Verb};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+
+use crate::ask::ask;
 
 /// On top of a verb's own deadline: systemd may have to start the healer first.
 const STARTING: Duration = Duration::from_secs(10);
@@ -51,20 +51,7 @@ impl Healer {
         reason: &str,
     ) -> io::Result<Answer> {
         let request = Request { verb, device, reason: reason.chars().take(300).collect() };
-        let asked = self.exchange(&request);
-        tokio::time::timeout(verb.deadline() + STARTING, asked)
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-    }
-
-    async fn exchange(&self, request: &Request) -> io::Result<Answer> {
-        let mut stream = UnixStream::connect(&self.socket).await?;
-        let mut line = serde_json::to_vec(request)?;
-        line.push(b'\n');
-        stream.write_all(&line).await?;
-        let mut answer = Vec::new();
-        stream.take(MAX_ANSWER as u64).read_to_end(&mut answer).await?;
-        Ok(serde_json::from_slice(&answer)?)
+        ask(&self.socket, &request, MAX_ANSWER, verb.deadline() + STARTING).await
     }
 }
 
@@ -78,7 +65,7 @@ pub(super) fn was_available(outcome: Outcome) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncBufReadExt, BufReader};
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     use tokio::net::UnixListener;
 
     use super::*;

@@ -17,26 +17,20 @@ use std::time::Duration;
 use frame::{CameraId, Frame};
 use ladder::{Backoff, Episode};
 use runtime::clock;
-use runtime::mark::SharedMark;
 use runtime::slot::Watcher;
 use tokio_util::sync::CancellationToken;
-use web::serve::{self, ConnectionLimits, Connections, Server};
+use web::serve;
 
 use self::newest::Newest;
 use self::pages::Pages;
 use crate::health::Health;
+use crate::phones;
 
 /// Two or three phones, with a browser's few connections each.
 const MAX_CONNECTIONS: usize = 16;
 
 /// Of one phone: browsers open six at most.
 const MAX_PER_ADDRESS: usize = 8;
-
-/// For the head of a request, and for the next one on an idle connection.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A phone that takes nothing of a picture for so long has walked away.
-const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An address that comes late, or a port that another program has: no hurry, and no end.
 const RETRY_MIN: Duration = Duration::from_secs(1);
@@ -83,19 +77,8 @@ async fn serve(listen: SocketAddr, pages: Arc<Pages>, stop: CancellationToken) {
     };
     let address = listener.local_addr().unwrap_or(listen);
     tracing::info!("the local viewer listens on {address}");
-    let limits = ConnectionLimits {
-        total: MAX_CONNECTIONS,
-        per_address: MAX_PER_ADDRESS,
-        proxies: Vec::new(),
-    };
-    let server = Server {
-        listener,
-        routes: pages::routes(pages),
-        connections: Connections::new(&limits, Arc::new(())),
-        header_timeout: HEADER_TIMEOUT,
-        peer_timeout: PEER_TIMEOUT,
-        advice: "the local viewer is for a few phones; the relay's page is for everybody else",
-        mark: SharedMark::default(),
-    };
+    let routes = pages::routes(pages);
+    let advice = "the local viewer is for a few phones; the relay's page is for everybody else";
+    let server = phones::server(listener, routes, MAX_CONNECTIONS, MAX_PER_ADDRESS, advice);
     serve::run(server, stop).await;
 }

@@ -10,14 +10,9 @@ use runtime::slot::Watcher;
 use tokio_util::sync::CancellationToken;
 use web::freshness::{Limits, Signs, State};
 
-/// The relay's defaults, so that both say the same of the same camera. There is no connection here that
-/// could be lost: the camera is never *offline*.
-pub(super) const LIMITS: Limits = Limits {
-    stale_after: Duration::from_secs(10),
-    frozen_after: Duration::from_secs(15),
-    frozen_uploads: 5,
-    offline_after: Duration::MAX,
-};
+/// As at the relay, so that both say the same of the same camera. There is no connection here that could be
+/// lost: the camera is never *offline*.
+pub(super) const LIMITS: Limits = Limits { offline_after: Duration::MAX, ..Limits::USUAL };
 
 /// See the module's documentation.
 #[derive(Debug, Default)]

@@ -11,21 +11,21 @@ use askama::Template;
 use bytes::Bytes;
 use frame::wire::{self, Flags};
 use frame::{CameraId, Frame};
-use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HOST, HeaderMap, REFERRER_POLICY,
-};
+use http::header::{CACHE_CONTROL, ETAG, HOST, HeaderMap};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use runtime::clock;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
-use web::answer::{self, Body, LOOK, Response};
+use web::answer::{self, LOOK, Response};
 use web::asset::{Asset, CSS, JAVASCRIPT, STYLE};
 use web::freshness::State;
+use web::serve;
 
 use super::host::is_local;
 use super::newest::{LIMITS, Newest, Shown};
 use crate::health::{Health, rounded};
+use crate::phones::html;
 use crate::status::{self, Found};
 
 /// Nothing from elsewhere, nothing inline, no form, in nobody's frame.
@@ -61,11 +61,7 @@ struct Page<'a> {
 
 /// All routes.
 pub(super) fn routes(pages: Arc<Pages>) -> BoxedFilter<(Response,)> {
-    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::method()
-        .and(warp::path::full())
-        .and(query)
-        .and(warp::header::headers_cloned())
+    serve::asked()
         .then(move |method: Method, path: FullPath, query: String, headers: HeaderMap| {
             let pages = Arc::clone(&pages);
             async move { pages.answer(&method, path.as_str(), &query, &headers).await }
@@ -143,11 +139,7 @@ impl Pages {
             height: picture.map_or(3, frame::Picture::height),
         };
         // A template of plain texts can't fail.
-        let html = page.render().unwrap_or_default();
-        let mut response = Body::once(html.into()).answer("text/html; charset=utf-8", headers);
-        answer::set(&mut response, CONTENT_SECURITY_POLICY, POLICY);
-        answer::set(&mut response, REFERRER_POLICY, "no-referrer");
-        response
+        html(page.render().unwrap_or_default(), POLICY, "no-referrer", headers)
     }
 
     fn picture(&self, headers: &HeaderMap) -> Response {

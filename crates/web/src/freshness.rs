@@ -45,6 +45,16 @@ pub struct Limits {
     pub offline_after: Duration,
 }
 
+impl Limits {
+    /// The relay's, unless it is configured otherwise, and the agent's own viewer's.
+    pub const USUAL: Limits = Limits {
+        stale_after: Duration::from_secs(10),
+        frozen_after: Duration::from_secs(15),
+        frozen_uploads: 5,
+        offline_after: Duration::from_secs(60),
+    };
+}
+
 /// What a viewer is told about a camera.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {

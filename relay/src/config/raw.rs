@@ -114,12 +114,8 @@ pub(super) struct RawFreshness {
 
 impl Default for RawFreshness {
     fn default() -> Self {
-        RawFreshness {
-            stale_after: Duration::from_secs(10),
-            frozen_after: Duration::from_secs(15),
-            frozen_uploads: 5,
-            offline_after: Duration::from_secs(60),
-        }
+        let Limits { stale_after, frozen_after, frozen_uploads, offline_after } = Limits::USUAL;
+        RawFreshness { stale_after, frozen_after, frozen_uploads, offline_after }
     }
 }
 

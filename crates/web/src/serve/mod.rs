@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use addresses::{Addresses, Counted};
+use http::{HeaderMap, Method};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -30,7 +31,9 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use warp::Filter;
 use warp::filters::BoxedFilter;
+use warp::path::FullPath;
 
 pub use bind::{BindError, bind, bind_to_device};
 pub use line::Wire;
@@ -82,6 +85,13 @@ impl Peer {
     pub fn body_was_read(&self) {
         self.wire.set_unread(false);
     }
+}
+
+/// What of a request all routes look at: its method, its path, its query (empty without one), its headers.
+pub fn asked()
+-> impl Filter<Extract = (Method, FullPath, String, HeaderMap), Error = Infallible> + Clone {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::method().and(warp::path::full()).and(query).and(warp::header::headers_cloned())
 }
 
 /// How many connections there may be.
