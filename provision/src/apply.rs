@@ -280,18 +280,13 @@ fn tell_on_card(card: &Path, report: &str) {
 
 /// For what else tells it: a screen, a light.
 fn tell_here(run: &Path, finding: &Finding, report: &str) {
-    let mistakes = run.join(MISTAKES_HERE);
-    let _ = fs::remove_file(&mistakes);
-    let mut paths = vec![run.join(STATUS_HERE)];
+    let file = |path| File { path, content: report.to_owned(), secret: false };
+    let mut files = vec![file(STATUS_HERE)];
     if !matches!(finding, Finding::Right { .. }) {
-        paths.push(mistakes);
+        files.push(file(MISTAKES_HERE));
     }
-    for path in paths {
-        let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
-        if let Err(error) = folder.and_then(|()| publish(&path, report.as_bytes(), Survives::Exit))
-        {
-            tracing::warn!("{}: can't be written: {error}", path.display());
-        }
+    if let Err(error) = write_files(run, &files, &[MISTAKES_HERE]) {
+        tracing::warn!("{error}");
     }
 }
 
