@@ -12,13 +12,14 @@ pub mod nginx;
 pub mod sdcard;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 use testbed::eventually::eventually;
 use testbed::http::{Message, get};
 use testbed::network::Network;
+pub use testbed::of_repository;
 use testbed::program::{Program, SOON, command};
 
 /// The password of every story.
@@ -208,9 +209,4 @@ pub fn test_card(size: &str) -> Vec<u8> {
     let relay = Relay::start();
     let _agent = agent(&relay.url(), &["--source", "pattern", "--size", size], &[]);
     relay.frame("/live.jpeg").body
-}
-
-/// A file of the repository.
-pub fn of_repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }

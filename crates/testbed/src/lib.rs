@@ -17,3 +17,10 @@ pub mod program;
 pub mod relay;
 pub mod scenario;
 pub mod usbcam;
+
+use std::path::{Path, PathBuf};
+
+/// A file of the repository.
+pub fn of_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}

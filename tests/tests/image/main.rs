@@ -102,10 +102,9 @@ fn a_mistake_is_told_on_the_card_and_put_right() {
 #[test]
 fn without_network_and_time_it_waits_and_then_is_live() {
     let relay = Relay::everywhere(&[]);
-    let mut card = with_vivid(card_for(&relay, VIVID)).without_cable();
     // As a Pi, which has no clock.
-    card.set_clock("1999-12-31T23:59:00");
-    let machine = Machine::insert(card);
+    let card = with_vivid(card_for(&relay, VIVID)).with_clock("1999-12-31T23:59:00");
+    let machine = Machine::insert(card.without_cable());
     line_after(&machine, 0.0, "network: ");
     // Not before the image was made.
     machine.run("test $(date +%s) -ge $(stat -c %Y /usr/lib/clock-epoch)");

@@ -1,8 +1,6 @@
 //! The SD card without care: the power is cut again and again, the data partition is full, damaged, gone. It
 //! boots every time, and is live.
 
-use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
 use std::time::Duration;
 
 use stories::Relay;
@@ -80,11 +78,10 @@ fn a_full_damaged_or_missing_data_partition_is_no_reason_to_be_dark() {
     // Damaged, all over its first half.
     machine.power_cut();
     let data = machine.card().partition(4);
-    let mut card = File::options().write(true).open(machine.card().path()).expect("the card");
     let mut random = fastrand::Rng::with_seed(7);
     let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(64 * 1024).collect();
     for at in (data.start..data.start + (data.end - data.start) / 2).step_by(1 << 20) {
-        card.seek(SeekFrom::Start(at)).and_then(|_| card.write_all(&noise)).expect("written");
+        machine.card().overwrite(at, &noise);
     }
     machine.power_on();
     let state = machine.run("cat /run/stillwatch/data");
@@ -95,9 +92,7 @@ fn a_full_damaged_or_missing_data_partition_is_no_reason_to_be_dark() {
 
     // Gone: its entry in the partition table.
     machine.power_cut();
-    card.seek(SeekFrom::Start(446 + 3 * 16))
-        .and_then(|_| card.write_all(&[0; 16]))
-        .expect("written");
+    machine.card().forget(4);
     machine.power_on();
     assert_eq!(machine.run("cat /run/stillwatch/data").trim(), "memory");
     line_after(&machine, 0.0, "no data partition");

@@ -7,8 +7,8 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -19,13 +19,17 @@ use tempfile::TempDir;
 use super::emulator::{disk, made_by};
 use super::payload::Payload;
 use crate::eventually::eventually;
+use crate::of_repository;
 use crate::program::Program;
 
 /// As small as cards were 15 years ago; the image is smaller.
 const SIZE: u64 = 2 << 30;
 
-/// Of the FAT partition, from the card's beginning (`image/layout.bash`).
-const FAT_AT: &str = "8M";
+/// In an MBR, of the four partitions' entries.
+const TABLE: Range<usize> = 446..510;
+
+/// Of each: from the 8th byte on, first block and length in blocks of 512 bytes.
+const ENTRY: usize = 16;
 
 /// Of a Pi 3 or Zero 2 W there are 1024 and 512.
 const MEMORY_MIB: u32 = 1024;
@@ -76,7 +80,6 @@ OOMScoreAdjust=-1000
 pub struct SdCard {
     folder: TempDir,
     units: Vec<(char, String)>,
-    forwards: Vec<(u16, u16)>,
     clock: String,
     cable: bool,
 }
@@ -96,7 +99,7 @@ impl SdCard {
         did(Command::new("cp").arg("--sparse=always").arg(image.expect("an image")).arg(&card));
         File::options().write(true).open(&card).and_then(|card| card.set_len(SIZE)).expect("room");
         let clock = "utc".to_owned();
-        let card = SdCard { folder, units: Vec::new(), forwards: Vec::new(), clock, cable: true };
+        let card = SdCard { folder, units: Vec::new(), clock, cable: true };
         card.with_unit('d', DISKS).with('x', SHELL).beside(Payload::new())
     }
 
@@ -123,22 +126,11 @@ impl SdCard {
         self
     }
 
-    /// With a port of this machine that leads to `port` of the card's.
-    ///
-    /// # Panics
-    /// This machine has no port left.
-    #[must_use]
-    pub fn with_port(mut self, port: u16) -> (SdCard, u16) {
-        let free =
-            std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let free = free.expect("a free port").port();
-        self.forwards.push((free, port));
-        (self, free)
-    }
-
     /// With a clock that says this when the power comes, such as `2020-01-01T00:00:00`.
-    pub fn set_clock(&mut self, clock: &str) {
+    #[must_use]
+    pub fn with_clock(mut self, clock: &str) -> SdCard {
         clock.clone_into(&mut self.clock);
+        self
     }
 
     /// Without a network's cable, when the power comes next.
@@ -171,19 +163,35 @@ impl SdCard {
     ///
     /// # Panics
     /// There is none with this number, of 1 to 4.
-    pub fn partition(&self, number: u64) -> Range<u64> {
-        let mut table = [0; 512];
-        let mut card = File::open(self.path()).expect("a card");
-        card.read_exact(&mut table).expect("an MBR");
-        // At byte 446, 16 bytes each: from the 8th, first block and length in blocks of 512 bytes.
-        let entry = 446 + 16 * usize::try_from(number - 1).expect("1 to 4");
+    pub fn partition(&self, number: usize) -> Range<u64> {
+        let mut table = [0; TABLE.end - TABLE.start];
+        let card = File::open(self.path()).expect("a card");
+        card.read_exact_at(&mut table, TABLE.start as u64).expect("an MBR");
+        let entry = table.chunks_exact(ENTRY).nth(number - 1).expect("1 to 4");
         let value = |at: usize| {
-            let bytes = table.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
-            u64::from(u32::from_le_bytes(bytes.expect("1 to 4"))) * 512
+            let bytes = entry.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+            u64::from(u32::from_le_bytes(bytes.expect("of an entry"))) * 512
         };
-        let start = value(entry + 8);
-        card.seek(SeekFrom::Start(start)).expect("a partition on the card");
-        start..start + value(entry + 12)
+        let start = value(8);
+        start..start + value(12)
+    }
+
+    /// Makes the table of partitions forget one.
+    ///
+    /// # Panics
+    /// The card can't be written.
+    pub fn forget(&self, number: usize) {
+        let at = TABLE.start + (number - 1) * ENTRY;
+        self.overwrite(at as u64, &[0; ENTRY]);
+    }
+
+    /// Writes over what is at this byte of the card.
+    ///
+    /// # Panics
+    /// The card can't be written.
+    pub fn overwrite(&self, at: u64, bytes: &[u8]) {
+        let card = File::options().write(true).open(self.path()).expect("a card");
+        card.write_all_at(bytes, at).expect("written");
     }
 
     /// The file that stands for the card.
@@ -237,22 +245,15 @@ impl SdCard {
 
     fn mtool(&self, tool: &str) -> Command {
         let mut command = Command::new(tool);
-        command.arg("-i").arg(format!("{}@@{FAT_AT}", self.path().display()));
+        let fat = self.partition(1).start;
+        command.arg("-i").arg(format!("{}@@{fat}", self.path().display()));
         command
     }
 
     pub(super) fn qemu(&self) -> Command {
         let mut command = Command::new("qemu-system-aarch64");
-        command.args([
-            "-M",
-            "virt",
-            "-cpu",
-            "cortex-a72",
-            "-smp",
-            "1",
-            "-accel",
-            "tcg,thread=single",
-        ]);
+        command.args(["-M", "virt", "-cpu", "cortex-a72", "-smp", "1"]);
+        command.args(["-accel", "tcg,thread=single"]);
         // Its clock counts instructions, 8 ns each: whatever else runs here, a time-out in the machine is
         // as long as for a processor of 125 MIPS, a tenth of a Pi Zero 2 W's.
         command.args(["-icount", "shift=3,sleep=on", "-m", &MEMORY_MIB.to_string()]);
@@ -261,11 +262,9 @@ impl SdCard {
         disk(&mut command, "card", &self.path(), ",cache=writeback");
         disk(&mut command, "test", &self.folder.path().join("test.img"), ",readonly=on");
         disk(&mut command, "tools", &tools().join("tools.img"), ",readonly=on");
-        let forwards = self.forwards.iter();
-        let forwards = forwards.map(|(from, to)| format!(",hostfwd=tcp:127.0.0.1:{from}-:{to}"));
-        command.args(["-netdev", &format!("user,id=net{}", forwards.collect::<String>())]);
+        command.args(["-netdev", "user,id=net"]);
         // No boot ROM: the file is in a package that nothing else needs.
-        command.args(["-device", "virtio-net-pci,id=cable,netdev=net,romfile="]);
+        command.args(["-device", "virtio-net-pci,netdev=net,romfile="]);
         for (file, name, text) in self.credentials() {
             let path = self.folder.path().join(file);
             fs::write(&path, text).expect("room");
@@ -294,20 +293,16 @@ impl SdCard {
     }
 }
 
-fn of_repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
-}
-
 /// Where the image is.
 fn images() -> &'static Path {
     static IMAGES: OnceLock<PathBuf> = OnceLock::new();
-    IMAGES.get_or_init(|| made_by("image", &["--raw"]))
+    IMAGES.get_or_init(|| made_by("scripts/image", &["--raw"]))
 }
 
 /// Where the programs are that the tests bring along.
 fn tools() -> &'static Path {
     static TOOLS: OnceLock<PathBuf> = OnceLock::new();
-    TOOLS.get_or_init(|| made_by("test.d/card-tools", &[]))
+    TOOLS.get_or_init(|| made_by("scripts/test.d/card-tools", &[]))
 }
 
 /// What a program wrote that must succeed.

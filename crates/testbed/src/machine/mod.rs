@@ -123,9 +123,9 @@ impl Machine {
     ///
     /// # Panics
     /// There is none.
-    pub fn card(&mut self) -> &mut SdCard {
+    pub fn card(&self) -> &SdCard {
         assert!(self.running.is_none(), "power_cut() before the card is taken out");
-        match &mut self.system {
+        match &self.system {
             System::Card(card) => card,
             System::Guest(_) => panic!("this machine has no card"),
         }
@@ -253,11 +253,15 @@ impl Machine {
     /// # Panics
     /// It does not come up.
     pub fn power_on(&mut self) {
+        self.start();
+        self.wait_for_reboot(BOOT);
+    }
+
+    fn start(&mut self) {
         self.running = Some(Running::start(self.folder.path(), &self.system));
         if matches!(&self.system, System::Card(card) if !card.has_cable()) {
             self.cable(false);
         }
-        self.wait_for_reboot(BOOT);
     }
 
     /// Takes the power away after that long.
@@ -272,7 +276,7 @@ impl Machine {
     /// # Panics
     /// QEMU does not start.
     pub fn power_on_for(&mut self, time: Duration) {
-        self.running = Some(Running::start(self.folder.path(), &self.system));
+        self.start();
         self.power_cut_in(time);
     }
 
