@@ -44,11 +44,12 @@ ${devtype} write ${kernel_addr_r} 0x800 1
 if test -n "${slot}"; then
   echo "stillwatch: booting ${slot}"
   part uuid ${devtype} ${devnum}:${partition} partuuid
-  # The UART, as in QEMU, and as the device trees of mainline name it on a Pi.
+  # The UART, as in QEMU, and on a Pi as mainline names it (ttyS1), and the kernel of Raspberry Pi: ttyS0, on a
+  # Pi 5 ttyAMA10. A kernel leaves out what it does not have.
   if test "${devtype}" = virtio; then
     setenv consoles "console=ttyAMA0"
   else
-    setenv consoles "console=ttyS1,115200 console=tty1"
+    setenv consoles "console=ttyS1,115200 console=ttyS0,115200 console=ttyAMA10,115200 console=tty1"
   fi
   # A kernel that has failed reboots. No work of a first boot, no logins, no SSH sockets. Plain names for
   # network cards: there is one of each kind.

@@ -65,8 +65,7 @@ pub fn usb_camera(guest: &Machine, relay: &Relay, camera: &UsbCamera) {
     let status = guest.run("stillwatch-agent status || true");
     assert!(status.contains("camera \"usb\", done"), "{status}");
     assert!(status.contains("reboots left in the budget: 3"), "{status}");
-    // What happened last night, explained. (A package's trigger does this when it is installed.)
-    guest.run("journalctl --update-catalog");
+    // What happened last night, explained.
     let explained = guest.journal("-b -u stillwatch-agent -u stillwatch-healer -x");
     assert!(explained.contains("Defined-By: Stillwatch"), "{explained}");
     let cures = guest.journal("-b STILLWATCH_EVENT=cure ORGAN=camera RUNG=usb -o json");
