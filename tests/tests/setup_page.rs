@@ -206,3 +206,12 @@ fn everything_else_leads_to_it_and_it_takes_forms_of_its_own_only() {
         (vec![0x12, 0x34], &[127, 0, 0, 1][..])
     );
 }
+
+#[test]
+fn without_a_radio_it_waits_for_one_and_can_be_stopped() {
+    let mut setup = command("stillwatch-agent");
+    setup.args(["setup", "--interface", "no-such-radio", "--socket", "/nonexistent"]);
+    let mut program = Program::start("the setup page", &mut setup);
+    program.line("there is no no-such-radio yet: waiting for it");
+    assert!(program.stop().success());
+}

@@ -11,9 +11,11 @@ mod pages;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::net::if_::if_nametoindex;
 use runtime::tasks::Tasks;
 use runtime::{notify, signal};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -28,6 +30,9 @@ const MAX_CONNECTIONS: usize = 32;
 const MAX_PER_ADDRESS: usize = 16;
 
 const STOP_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often it looks for a radio that is not there yet.
+const LOOK_FOR_RADIO: Duration = Duration::from_secs(1);
 
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
@@ -44,14 +49,22 @@ pub(crate) enum SetupError {
 
 /// Serves until told to stop.
 pub(crate) async fn run(setup: cli::Setup) -> Result<(), SetupError> {
-    let stop_requested = signal::stop_requested();
+    let mut stop_requested = pin!(signal::stop_requested());
+    notify::ready();
+    if let Some(interface) = &setup.interface {
+        tokio::select! {
+            signal = &mut stop_requested => {
+                return signal.map(drop).map_err(SetupError::Signals);
+            }
+            () = is_there(interface) => {}
+        }
+    }
     let at = |port| SocketAddrV4::new(setup.address, port);
     let listener = listen(at(setup.http_port), setup.interface.as_deref())?;
     let names = at(setup.dns_port);
     let names = listen_for_names(names, setup.interface.as_deref())
         .map_err(|error| SetupError::Names(names, error))?;
     let mut tasks = start(listener, names, setup.address, setup.socket);
-    notify::ready();
     let outcome = tokio::select! {
         signal = stop_requested => signal.map(drop).map_err(SetupError::Signals),
         ended = tasks.ended() => Err(SetupError::TaskEnded(ended)),
@@ -61,6 +74,18 @@ pub(crate) async fn run(setup: cli::Setup) -> Result<(), SetupError> {
         tracing::warn!("the task \"{name}\" did not end in time and was cut off");
     }
     outcome
+}
+
+/// Its driver may be on its way, or there is none.
+async fn is_there(interface: &str) {
+    let mut told = false;
+    while if_nametoindex(interface).is_err() {
+        if !told {
+            tracing::info!("there is no {interface} yet: waiting for it");
+            told = true;
+        }
+        tokio::time::sleep(LOOK_FOR_RADIO).await;
+    }
 }
 
 fn start(listener: TcpListener, names: UdpSocket, address: Ipv4Addr, socket: PathBuf) -> Tasks {

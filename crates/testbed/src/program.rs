@@ -153,8 +153,12 @@ impl Drop for Program {
 fn collect(output: impl std::io::Read + Send + 'static, lines: Arc<Mutex<Vec<String>>>) {
     // Ends with the program, which closes its end.
     std::thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        let (mut output, mut line) = (BufReader::new(output), Vec::new());
+        while matches!(output.read_until(b'\n', &mut line), Ok(1..)) {
+            // A serial console says what it likes.
+            let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
+            lines.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+            line.clear();
         }
     });
 }

@@ -144,12 +144,12 @@ impl Keeper {
         listener: UnixListener,
         stop: impl Future<Output = std::io::Result<&'static str>>,
     ) -> std::io::Result<()> {
-        let door = tokio::spawn(door::answer(listener, Arc::clone(&self.desk)));
+        let desk = Arc::clone(&self.desk);
         let signal = tokio::select! {
             signal = stop => Some(signal),
             () = self.turn_on() => None,
+            () = door::answer(listener, desk) => None,
         };
-        door.abort();
         let Some(signal) = signal.transpose()? else { return Ok(()) };
         tracing::info!("{signal}: closing the setup access point");
         if !matches!(tokio::time::timeout(CLOSED_WITHIN, self.radio.close()).await, Ok(Ok(()))) {

@@ -117,9 +117,11 @@ fn without_network_and_time_it_waits_and_then_is_live() {
 #[test]
 fn a_raspberry_pi_boots_it() {
     let card = SdCard::flashed();
-    card.write("stillwatch.toml", "name = \"pi\"\n[relay]\nurl = \"http://192.0.2.1/\"\n");
+    let relay = "[relay]\nurl = \"http://192.0.2.1/\"\npassword = \"none\"\n";
+    card.write("stillwatch.toml", format!("{relay}[camera]\nsource = \"pattern\"\n"));
     // An emulated Pi has no network that Debian's kernel drives reliably: as far as it needs none.
-    let console = card.boot_as_pi("Finished stillwatch-provision.service", 3 * SOON);
+    let console = card.boot_as_pi("Finished stillwatch-mark-good.service", 3 * SOON);
     assert!(console.contains("stillwatch: slot A on mmcblk"), "{console}");
+    assert!(console.contains("Started stillwatch-agent.service"), "{console}");
     assert!(card.read("stillwatch-status.txt").contains("stillwatch.toml is all right."));
 }
