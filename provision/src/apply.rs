@@ -21,14 +21,16 @@ use crate::card::{self, Card, UTC, is_readable, with_secrets, without_secrets};
 use crate::cli::Cli;
 use crate::forgive::{self, MAX_BYTES, Unreadable};
 use crate::render::{AGENT_CONFIG, File, PATHS, files};
-use crate::report::{Finding, report};
+use crate::report::{Data, Finding, report};
 use crate::spare::Spare;
 
 const CARD_FILE: &str = "stillwatch.toml";
 const STATUS_FILE: &str = "stillwatch-status.txt";
 /// The same, from /run on: for a screen.
 const STATUS_HERE: &str = "stillwatch/status.txt";
-/// The same again, there only if the owner has something to put right.
+/// What the initrd says of the data partition.
+const DATA_HERE: &str = "stillwatch/data";
+/// The report again, there only if the owner has something to put right.
 const MISTAKES_HERE: &str = "stillwatch/mistakes.txt";
 /// What becomes of it where endings are hidden, or where it was only copied.
 const MISNAMED: [&str; 2] = ["stillwatch.toml.txt", "stillwatch-example.toml.txt"];
@@ -51,12 +53,23 @@ pub(crate) fn run(cli: &Cli) -> Result<(), ApplyError> {
     let (finding, in_force) = look(cli, &copies, last.as_ref());
     tell(&finding);
     let access_point = if in_force.is_some() { None } else { Some(access_point(cli)) };
-    let report = report(&finding, in_force.as_ref(), access_point.as_ref());
+    let data = data(&cli.run);
+    let report = report(&finding, in_force.as_ref(), access_point.as_ref(), data);
     tell_on_card(&cli.card, &report);
     tell_here(&cli.run, &finding, &report);
     offer(cli, access_point.as_ref())?;
     let card = in_force.ok_or(ApplyError::Unprovisioned)?;
     configure(cli, &card)
+}
+
+/// What became of the data partition at this boot.
+fn data(run: &Path) -> Data {
+    let word = fs::read_to_string(run.join(DATA_HERE)).unwrap_or_default();
+    let data = Data::named(&word);
+    if let Some(sentence) = data.sentence() {
+        tracing::warn!("{sentence}");
+    }
+    data
 }
 
 /// Whether `text` may become the configuration: the card's file, or what was sent to the setup page.

@@ -22,12 +22,54 @@ pub(crate) enum Finding {
     Wrong(Vec<Mistake>),
 }
 
+/// What the initrd says became of the data partition (`/run/stillwatch/data`, image/initrd/init).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Data {
+    /// Nothing, or it said nothing.
+    Fine,
+    Repaired,
+    Recreated,
+    /// There is none: the camera runs from memory.
+    Memory,
+}
+
+impl Data {
+    /// Of the initrd's word.
+    pub(crate) fn named(word: &str) -> Data {
+        match word.trim() {
+            "repaired" => Data::Repaired,
+            "recreated" => Data::Recreated,
+            "memory" => Data::Memory,
+            _ => Data::Fine,
+        }
+    }
+
+    /// For the card's owner; `None` if all is well.
+    pub(crate) fn sentence(self) -> Option<&'static str> {
+        match self {
+            Data::Fine => None,
+            Data::Repaired => Some(
+                "This card was damaged, and is repaired. If that happens again, it is worn: take a new one.",
+            ),
+            Data::Recreated => Some(
+                "This card was damaged beyond repair: what the camera had learnt is lost, it goes on \
+                 without. Take a new card.",
+            ),
+            Data::Memory => Some(
+                "This card can't be written to: the camera works, but forgets everything with each \
+                 start. Take a new card.",
+            ),
+        }
+    }
+}
+
 /// The whole report. `in_force` is what the camera goes on with; if nothing is, there is a setup access
 /// point.
 pub(crate) fn report(
     finding: &Finding,
     in_force: Option<&Card>,
     access_point: Option<&AccessPoint>,
+    data: Data,
 ) -> String {
     let mut lines = vec![format!("Stillwatch {}", env!("CARGO_PKG_VERSION")), String::new()];
     match finding {
@@ -68,6 +110,7 @@ pub(crate) fn report(
         None => lines.push("The camera can't upload until this is put right.".to_owned()),
     }
     lines.extend(access_point.into_iter().flat_map(how_to_set_up));
+    lines.extend(data.sentence().into_iter().flat_map(|what| [String::new(), what.to_owned()]));
     // For the oldest editors of Windows.
     lines.iter().flat_map(|line| [line, "\r\n"]).collect()
 }
@@ -113,7 +156,7 @@ mod tests {
     #[test]
     fn it_says_what_is_wrong_and_what_is_in_force_and_no_password() {
         let wrong = Finding::Wrong(vec![Mistake { line: 7, text: "wifi.ssid: is missing".into() }]);
-        let text = report(&wrong, Some(&card()), None);
+        let text = report(&wrong, Some(&card()), None, Data::Fine);
         assert!(text.contains("has 1 mistake:\r\n\r\n    line 7: wifi.ssid"), "{text}");
         assert!(
             text.contains("goes on with what was right last:\r\n    name:     camera"),
@@ -121,14 +164,16 @@ mod tests {
         );
         let all = [Finding::Right { kept: Ok(()) }, Finding::Missing { misnamed: None }, wrong];
         for finding in &all {
-            for text in [report(finding, Some(&card()), None), report(finding, None, None)] {
+            for in_force in [Some(&card()), None] {
+                let text = report(finding, in_force, None, Data::Memory);
+                assert!(text.contains("Take a new card."), "{text}");
                 assert!(!text.contains("hunter22") && !text.contains("s3cret"), "{text}");
                 assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
             }
         }
         let access_point =
             AccessPoint { name: "stillwatch-camera".into(), password: "abcd-efgh".into() };
-        let text = report(&all[1], None, Some(&access_point));
+        let text = report(&all[1], None, Some(&access_point), Data::Fine);
         assert!(
             text.contains("can't upload until") && text.contains("password: abcd-efgh\r\n"),
             "{text}"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The other end of the guest's WiFi: an access point in the network namespace `ap`, with the second
-# of mac80211_hwsim's radios (a third one is a phone's: phone.sh). The guest's wire (eth0) is in there as well, so that wlan0 is the
-# only way from the guest to the machine that runs the test.
+# of mac80211_hwsim's radios (a third one is a phone's: phone.sh). The guest's wire (eth0) is in there as
+# well, so that wlan0 is the only way from the guest to the machine that runs the test.
 #
 #   access-point.sh wire        takes eth0 and loads the driver: before the network starts
 #   access-point.sh run         does what the others say, for ever: as a service

@@ -9,7 +9,6 @@ use testbed::eventually::eventually;
 use testbed::http::get;
 use testbed::machine::{HOST, Machine, Payload};
 use testbed::program::binary;
-use testbed::usbcam::UsbCamera;
 
 use crate::{PASSWORD, Relay, of_repository};
 
@@ -60,38 +59,11 @@ pub fn with_vivid(payload: Payload) -> Payload {
         .file("/etc/modprobe.d/vivid.conf", 0o644, "options vivid n_devs=1 node_types=0x1\n")
 }
 
-/// With a USB socket that `camera` is plugged into, whenever it is.
-#[must_use]
-pub fn with_usb_camera(payload: Payload, camera: &UsbCamera) -> Payload {
-    let payload = with_script(payload, "usb-socket");
-    payload.file("/etc/default/usb-socket", 0o644, format!("PORT={}\n", camera.port()))
-}
-
 /// The key of the access point and of the guest's configuration, at first.
 pub const KEY: &str = "the-right-key";
 
-/// With an access point as the only way out, and systemd-networkd and wpa_supplicant for wlan0.
-/// [`access_point`] tells it what to do. The kernel's own simulated radios: scanning, keys and loss of
-/// carrier are real.
-#[must_use]
-pub fn with_wifi(payload: Payload) -> Payload {
-    let network = format!(
-        "ctrl_interface=/run/wpa_supplicant\nnetwork={{\n ssid=\"stillwatch-test\"\n psk=\"{KEY}\"\n}}\n"
-    );
-    with_script(payload, "access-point")
-        .file("/var/lib/access-point/key", 0o600, format!("{KEY}\n"))
-        .file("/etc/modprobe.d/mac80211_hwsim.conf", 0o644, "options mac80211_hwsim radios=2\n")
-        .file("/etc/wpa_supplicant/wpa_supplicant-wlan0.conf", 0o600, network)
-        .file(
-            "/etc/systemd/network/30-wlan0.network",
-            0o644,
-            "[Match]\nName=wlan0\n\n[Network]\nDHCP=ipv4\nIgnoreCarrierLoss=3s\n",
-        )
-        .enable("wpa_supplicant@wlan0.service")
-}
-
 /// As the image has it, without a configuration: provisioning, the setup access point and the units around
-/// them. Nearby are [`with_wifi`]'s access point, and a phone ([`phone`]). The card is a folder.
+/// them. Nearby are an access point ([`access_point`]), and a phone ([`phone`]). The card is a folder.
 ///
 /// # Panics
 /// It is not built.

@@ -15,7 +15,9 @@ const LINE: Duration = Duration::from_secs(300);
 /// Waits until no organ is ill, nor has just been, and returns when that was. The clock is nobody's here: there
 /// is no time server.
 pub fn all_well(guest: &Machine) -> f64 {
-    let command = "stillwatch-agent status >/run/status; ! grep '^healing' /run/status | grep -v '^healing clock'";
+    let command = "stillwatch-agent status >/run/status; \
+        grep -q '^camera: works' /run/status && grep -q '^upload: works' /run/status && \
+        ! grep '^healing' /run/status | grep -v '^healing clock'";
     guest.eventually("health of all organs", SOON, command);
     guest.uptime().as_secs_f64()
 }

@@ -6,7 +6,6 @@ pub mod browser;
 pub mod card;
 pub mod faults;
 pub mod guest;
-pub mod healing;
 pub mod journal;
 pub mod nginx;
 pub mod sdcard;

@@ -42,7 +42,7 @@ pub fn with_vivid(card: SdCard) -> SdCard {
 #[must_use]
 pub fn with_usb_camera(card: SdCard, camera: &UsbCamera) -> SdCard {
     let unit = format!("{}Environment=PORT={}\n", unit("usb-socket"), camera.port());
-    card.with('u', &unit).beside(script(Payload::new(), "usb-socket"))
+    card.with('u', &unit).beside(|files| script(files, "usb-socket"))
 }
 
 /// With an access point as the only way out, which sends with this key.
@@ -51,10 +51,10 @@ pub fn with_usb_camera(card: SdCard, camera: &UsbCamera) -> SdCard {
 /// The test bed's files are not there.
 #[must_use]
 pub fn with_access_point(card: SdCard, key: &str) -> SdCard {
-    let files = script(Payload::new(), "access-point").file("/key", 0o600, format!("{key}\n"));
     let before = "ExecStartPre=install -D -m 0600 /usr/lib/guest/key /var/lib/access-point/key\n";
     let options = "ExecStartPre=modprobe mac80211_hwsim radios=2\n";
-    card.with('a', &format!("[Service]\n{before}{options}{}", unit("access-point"))).beside(files)
+    card.with('a', &format!("[Service]\n{before}{options}{}", unit("access-point")))
+        .beside(|files| script(files, "access-point").file("/key", 0o600, format!("{key}\n")))
 }
 
 fn script(files: Payload, name: &str) -> Payload {

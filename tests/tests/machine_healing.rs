@@ -1,18 +1,14 @@
-//! Healing inside a whole machine: real drivers, the real healer with its real hooks, real watchdogs. What
-//! each fault cost is a row of docs/faults.md (`scripts/faults`). Times are the guest's own, from its
+//! Healing inside a whole machine with our packages on a Debian, as far as the SD card's system
+//! (`tests/tests/image/healing.rs`) has not the same: real drivers, the real healer, real watchdogs. What each fault cost is a row of docs/faults.md (`scripts/faults`). Times are the guest's own, from its
 //! journal; the guest is some ten times slower than a Pi.
 
 use std::time::Duration;
 
 use stories::faults::{Row, record};
-use stories::guest::{
-    SOON, agent_for, new_pictures, with_healer, with_usb_camera, with_vivid, with_watchdog,
-    with_wifi,
-};
+use stories::guest::{SOON, agent_for, new_pictures, with_healer, with_vivid, with_watchdog};
 use stories::journal::{line_after, said, seconds, uptime};
-use stories::{Relay, healing, test_card};
+use stories::{Relay, test_card};
 use testbed::machine::{Machine, Options, Payload};
-use testbed::usbcam::UsbCamera;
 
 const CAMERA: &str = "[camera]\nsource = \"v4l2\"\nsize = \"640x480\"\nfps = 5\n";
 
@@ -22,45 +18,6 @@ fn boot(payload: Payload) -> Machine {
     let debug = "STILLWATCH_LOG=info,stillwatch_agent=debug\n";
     let payload = payload.file("/etc/default/stillwatch-agent", 0o644, debug);
     Machine::boot(&with_healer(payload), &Options::default())
-}
-
-#[test]
-#[ignore = "scripts/test image has the same on the card; scripts/faults measures here"]
-fn a_usb_camera_is_brought_back() {
-    let relay = Relay::everywhere(&[]);
-    let camera = UsbCamera::plugged_in();
-    let guest = boot(with_usb_camera(agent_for(&relay, CAMERA), &camera));
-    new_pictures("of the USB camera", &relay, SOON);
-    // A package's trigger does this when it is installed.
-    guest.run("journalctl --update-catalog");
-    healing::usb_camera(&guest, &relay, &camera);
-}
-
-#[test]
-#[ignore = "scripts/test image has the same on the card; scripts/faults measures here"]
-fn a_driver_that_errs_is_opened_anew() {
-    let relay = Relay::everywhere(&[]);
-    let guest = boot(with_vivid(agent_for(&relay, CAMERA)));
-    new_pictures("of vivid", &relay, SOON);
-    healing::driver(&guest);
-}
-
-#[test]
-#[ignore = "scripts/test image has the same on the card; scripts/faults measures here"]
-fn wifi_is_brought_back() {
-    let relay = Relay::everywhere(&[]);
-    let guest = boot(with_wifi(with_vivid(agent_for(&relay, CAMERA))));
-    new_pictures("over WiFi", &relay, SOON);
-    healing::wifi(&guest, &relay);
-}
-
-#[test]
-#[ignore = "scripts/test image has the same on the card; scripts/faults measures here"]
-fn a_stopped_agent_is_replaced() {
-    let relay = Relay::everywhere(&[]);
-    let guest = boot(with_vivid(agent_for(&relay, CAMERA)));
-    new_pictures("of vivid", &relay, SOON);
-    healing::stopped_agent(&guest, &relay);
 }
 
 #[test]

@@ -1,15 +1,23 @@
 //! The SD card's image as its owner meets it, in an arm64 machine of QEMU's: flash, write one file, boot.
 //! One machine a story, most of which it waits; two run side by side.
 
+#![expect(clippy::expect_used, reason = "it is test code, and a panic is how a test fails")]
+
 mod healing;
 mod power;
 
+use std::collections::BTreeSet;
+
 use runtime::clock::mono;
+use runtime::setup::{Ask, SOCKET};
 use stories::guest::{SOON, new_pictures};
 use stories::journal::line_after;
 use stories::sdcard::{VIVID, card_for, configuration, with_vivid};
 use stories::{PASSWORD, Relay};
 use testbed::machine::{Machine, SdCard};
+
+/// U-Boot's variables on the card: image/layout.bash, `VARIABLES_AT`.
+const COUNTERS: u64 = 1 << 20;
 
 /// What may listen, by the kernel's tables: ports of TCP and UDP, in hexadecimal.
 const LISTENING: &str = "cat /proc/net/tcp /proc/net/tcp6 | awk '$4 == \"0A\" { print \"tcp\", $2 }'; \
@@ -34,13 +42,20 @@ fn a_flashed_card_with_one_file_on_it_is_live() {
     let exposure = machine.run("systemd-analyze security --no-pager | grep stillwatch");
     println!("{exposure}");
     assert!(exposure.lines().all(|unit| unit.contains(" OK ")), "{exposure}");
-    listens_to_nobody(&machine);
+    assert_eq!(open_to_the_network(&machine), BTreeSet::new());
     no_password_opens_anything(&machine);
+
+    // The card is used to its end; this slot has shown that it starts.
+    let size = machine.run("df --output=size -BM /data | tail -1");
+    assert!(size.trim().trim_end_matches('M').parse::<u32>().is_ok_and(|mib| mib > 900), "{size}");
+    assert_eq!(machine.run("fw_printenv -n BOOT_A_LEFT").trim(), "3");
 
     // What is written to the root is gone with the power, what belongs to the owner stays.
     assert_eq!(machine.run("findmnt -n -o FSTYPE /run/initramfs/lower").trim(), "erofs");
     machine.run("! touch /run/initramfs/lower/file && ! touch /boot/firmware/file");
-    machine.run("touch /etc/file /usr/file && touch /data/file && sync");
+    machine.run("touch /etc/file /usr/file && touch /data/file");
+    machine.run("ssh-keygen -q -t ed25519 -N '' -f /data/owner && sync");
+    let key = machine.run("cat /data/owner.pub");
     let boot = machine.run("cat /etc/machine-id");
     machine.power_cut();
 
@@ -50,25 +65,47 @@ fn a_flashed_card_with_one_file_on_it_is_live() {
     let status = machine.card().read("stillwatch-status.txt");
     assert!(status.contains("stillwatch.toml is all right."), "{status}");
 
+    // Another wish, and U-Boot's counters damaged.
+    let changed = format!("viewer = true\n{file}[ssh]\nkey = \"{}\"\n", key.trim());
+    machine.card().write("stillwatch.toml", changed);
+    machine.card().overwrite(COUNTERS, &[0x5a; 512]);
     machine.power_on();
+    // An attempt is counted before it is made.
+    assert_eq!(machine.run("fw_printenv -n BOOT_A_LEFT").trim(), "2");
     machine.run("! test -e /etc/file && ! test -e /usr/file && test -e /data/file");
     assert_eq!(machine.run("cat /etc/machine-id"), boot);
     new_pictures("with the passwords that it keeps", &relay, SOON);
+    assert_eq!(machine.settled(), "running", "{}", machine.run("systemctl --failed"));
+    assert_eq!(machine.run("fw_printenv -n BOOT_A_LEFT").trim(), "3");
+    its_owner_may_look_and_log_in(&machine);
 }
 
-/// As documented in docs/image.md: DHCP's answers, and mDNS.
-fn listens_to_nobody(machine: &Machine) {
+fn its_owner_may_look_and_log_in(machine: &Machine) {
+    let ask = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; head -1 <&3";
+    let answer = machine.run(&format!("exec 3<>/dev/tcp/10.0.2.15/80; {ask}"));
+    assert!(answer.contains("200 OK"), "{answer}");
+    let ssh = "ssh -o StrictHostKeyChecking=no -o BatchMode=yes";
+    let said = machine.run(&format!("{ssh} -i /data/owner root@10.0.2.15 stillwatch-agent status"));
+    assert!(said.contains("camera: works"), "{said}");
+    machine.run(&format!("! {ssh} -o IdentityFile=none root@10.0.2.15 true"));
+    let open = ["tcp 0016", "tcp 0050"].map(str::to_owned);
+    assert_eq!(open_to_the_network(machine), BTreeSet::from(open));
+}
+
+/// What listens but for what docs/image.md lists in any case: DHCP's answers, and mDNS.
+fn open_to_the_network(machine: &Machine) -> BTreeSet<String> {
     let listening = machine.run(LISTENING);
-    let open = listening.lines().filter(|line| {
-        let (address, port) = line.rsplit_once(':').unwrap_or_default();
+    let open = listening.lines().filter_map(|line| {
+        let (address, port) = line.rsplit_once(':')?;
         // 127.0.0.0/8 and ::1.
         let local =
             address.ends_with("7F") || address.ends_with("00000000000000000000000001000000");
         // dhcpv4 68, dhcpv6 546, mDNS 5353.
-        !local && !["0044", "0222", "14E9"].contains(&port)
+        let usual = ["0044", "0222", "14E9"].contains(&port);
+        let protocol = address.split(' ').next()?;
+        (!local && !usual).then(|| format!("{protocol} {port}"))
     });
-    let open: Vec<&str> = open.collect();
-    assert!(open.is_empty(), "{open:?}");
+    open.collect()
 }
 
 fn no_password_opens_anything(machine: &Machine) {
@@ -108,7 +145,7 @@ fn without_network_and_time_it_waits_and_then_is_live() {
     let relay = Relay::everywhere(&[]);
     // As a Pi, which has no clock.
     let card = with_vivid(card_for(&relay, VIVID)).with_clock("1999-12-31T23:59:00");
-    let machine = Machine::insert(card.without_cable());
+    let mut machine = Machine::insert(card.without_cable());
     line_after(&machine, 0.0, "network: ");
     // Not before the image was made.
     machine.run("test $(date +%s) -ge $(stat -c %Y /usr/lib/clock-epoch)");
@@ -116,6 +153,43 @@ fn without_network_and_time_it_waits_and_then_is_live() {
     machine.cable(true);
     new_pictures("with the cable in", &relay, SOON);
     assert_eq!(machine.settled(), "running", "{}", machine.run("systemctl --failed"));
+
+    // Nor before it last knew the time: set in the initrd, before the first file of that boot.
+    let mark = "/var/lib/systemd/timesync/clock";
+    machine.run(&format!("touch -d '+30 days' {mark} && sync"));
+    let known = machine.run(&format!("stat -c %Y {mark}"));
+    machine.power_cut();
+    machine.power_on();
+    machine.run(&format!("test $(stat -c %Y /run/stillwatch/data) -ge {}", known.trim()));
+}
+
+#[test]
+fn a_card_without_a_file_is_set_up_by_radio() {
+    let relay = Relay::everywhere(&[]);
+    let radio = "[Unit]\nBefore=systemd-udev-trigger.service\n[Service]\nType=oneshot\n\
+                 ExecStart=modprobe mac80211_hwsim radios=1\n";
+    let mut machine = Machine::insert(with_vivid(SdCard::flashed()).with('r', radio));
+    line_after(&machine, 0.0, "is open; its password stands in stillwatch-status.txt");
+    machine
+        .run("systemctl is-active stillwatch-mistakes && ! systemctl is-active stillwatch-agent");
+    // A phone's part is in tests/machine_setup.rs; this is what its page sends on.
+    let ask = Ask::Take { text: configuration(&relay, VIVID) };
+    machine.put("/run/ask", serde_json::to_vec(&ask).expect("a request"));
+    let answer =
+        machine.run(&format!("(cat /run/ask; echo) | socat -t 60 - UNIX-CONNECT:{SOCKET}"));
+    assert!(answer.contains("begun"), "{answer}");
+    new_pictures("once it was set up", &relay, SOON);
+    machine.eventually("no mistakes", SOON, "! systemctl is-active stillwatch-mistakes");
+    machine.run("! test -e /run/stillwatch/mistakes.txt && sync");
+    machine.power_cut();
+    let file = machine.card().read("stillwatch.toml");
+    assert!(file.contains("[relay]") && !file.contains(PASSWORD), "{file}");
+    let status = machine.card().read("stillwatch-status.txt");
+    assert!(status.contains("stillwatch.toml is all right."), "{status}");
+    // The spare copy alone has the password now.
+    machine.card().forget(4);
+    machine.power_on();
+    new_pictures("from the spare copy", &relay, SOON);
 }
 
 #[test]

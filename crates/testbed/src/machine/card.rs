@@ -80,6 +80,7 @@ OOMScoreAdjust=-1000
 pub struct SdCard {
     folder: TempDir,
     units: Vec<(char, String)>,
+    files: Payload,
     clock: String,
     cable: bool,
 }
@@ -99,8 +100,10 @@ impl SdCard {
         did(Command::new("cp").arg("--sparse=always").arg(image.expect("an image")).arg(&card));
         File::options().write(true).open(&card).and_then(|card| card.set_len(SIZE)).expect("room");
         let clock = "utc".to_owned();
-        let card = SdCard { folder, units: Vec::new(), clock, cable: true };
-        card.with_unit('d', DISKS).with('x', SHELL).beside(Payload::new())
+        let shell = of_repository("scripts/guest.d/shell");
+        let files = Payload::new().install(&shell, "/shell", 0o755);
+        let card = SdCard { folder, units: Vec::new(), files, clock, cable: true };
+        card.with_unit('d', DISKS).with('x', SHELL)
     }
 
     /// With a unit of the test's own. One letter is all the room there is for a name.
@@ -114,16 +117,10 @@ impl SdCard {
         self
     }
 
-    /// With these files at `/usr/lib/guest`.
-    ///
-    /// # Panics
-    /// There is no room.
+    /// With what `put` adds to the files at `/usr/lib/guest`.
     #[must_use]
-    pub fn beside(self, files: Payload) -> SdCard {
-        files
-            .install(&of_repository("scripts/guest.d/shell"), "/shell", 0o755)
-            .make_image(&self.folder.path().join("test.img"));
-        self
+    pub fn beside(self, put: impl FnOnce(Payload) -> Payload) -> SdCard {
+        SdCard { files: put(self.files), ..self }
     }
 
     /// With a clock that says this when the power comes, such as `2020-01-01T00:00:00`.
@@ -260,7 +257,9 @@ impl SdCard {
         command.arg("-bios").arg(images().join("u-boot.bin"));
         command.args(["-rtc", &format!("base={}", self.clock)]);
         disk(&mut command, "card", &self.path(), ",cache=writeback");
-        disk(&mut command, "test", &self.folder.path().join("test.img"), ",readonly=on");
+        let files = self.folder.path().join("test.img");
+        self.files.make_image(&files);
+        disk(&mut command, "test", &files, ",readonly=on");
         disk(&mut command, "tools", &tools().join("tools.img"), ",readonly=on");
         command.args(["-netdev", "user,id=net"]);
         // No boot ROM: the file is in a package that nothing else needs.

@@ -43,7 +43,7 @@ pub const BOOT: Duration = Duration::from_secs(400);
 /// How long a command may take, unless a test says how long.
 const COMMAND: Duration = Duration::from_secs(120);
 
-/// Guests at the same time. Each emulates two processors.
+/// Guests at the same time: this machine has two processors.
 const MAX_GUESTS: usize = 2;
 
 /// What a failed test shows of the console and of the journal.
@@ -95,11 +95,11 @@ impl Machine {
     /// # Panics
     /// It does not come up.
     pub fn boot(payload: &Payload, options: &Options) -> Machine {
-        let permit = Permit::wait();
-        let folder = tempfile::tempdir().expect("a temporary directory");
-        payload.make_image(&folder.path().join("payload.img"));
-        make_filesystem(&folder.path().join("state.img"), STATE_MIB, &[]);
-        Machine::on(folder, System::Guest(options.clone()), permit)
+        let mut machine = Machine::off(System::Guest(options.clone()), Permit::wait());
+        payload.make_image(&machine.folder.path().join("payload.img"));
+        make_filesystem(&machine.folder.path().join("state.img"), STATE_MIB, &[]);
+        machine.power_on();
+        machine
     }
 
     /// Boots one with `card` in it, which it keeps, and waits until its shell answers.
@@ -107,16 +107,22 @@ impl Machine {
     /// # Panics
     /// It does not come up.
     pub fn insert(card: SdCard) -> Machine {
-        let permit = Permit::wait();
-        let folder = tempfile::tempdir().expect("a temporary directory");
-        Machine::on(folder, System::Card(Box::new(card)), permit)
-    }
-
-    fn on(folder: TempDir, system: System, permit: Permit) -> Machine {
-        let boot = String::new();
-        let mut machine = Machine { folder, system, running: None, boot, _permit: permit };
+        let mut machine = Machine::without_power(card);
         machine.power_on();
         machine
+    }
+
+    /// One with `card` in it, which it keeps, and no power yet.
+    ///
+    /// # Panics
+    /// There is no room.
+    pub fn without_power(card: SdCard) -> Machine {
+        Machine::off(System::Card(Box::new(card)), Permit::wait())
+    }
+
+    fn off(system: System, permit: Permit) -> Machine {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        Machine { folder, system, running: None, boot: String::new(), _permit: permit }
     }
 
     /// The card in it. Only while the power is off are its contents what they seem.
