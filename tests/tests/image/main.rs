@@ -166,8 +166,7 @@ fn without_network_and_time_it_waits_and_then_is_live() {
 #[test]
 fn a_card_without_a_file_is_set_up_by_radio() {
     let relay = Relay::everywhere(&[]);
-    let radio = "[Unit]\nBefore=systemd-udev-trigger.service\n[Service]\nType=oneshot\n\
-                 ExecStart=modprobe mac80211_hwsim radios=1\n";
+    let radio = "[Service]\nType=oneshot\nExecStart=modprobe mac80211_hwsim radios=1\n";
     let mut machine = Machine::insert(with_vivid(SdCard::flashed()).with('r', radio));
     line_after(&machine, 0.0, "is open; its password stands in stillwatch-status.txt");
     machine
