@@ -5,8 +5,10 @@ import os
 import pathlib
 import socket
 import statistics
+import struct
 import subprocess
 import tempfile
+import threading
 import time
 
 MEMORY_MIB = 1024
@@ -17,15 +19,20 @@ SLOT_A_AT = 72 * MIB
 CARD_BYTES = 2048 * MIB
 # Seconds: what each boot may take, and what a system gets to settle before memory is measured.
 LIMIT, SETTLE = 600, 180
-# What a boot has written reaches the card up to five minutes later (vm.dirty_expire_centisecs).
-WRITTEN_OUT = 400
+# The daily cleanup comes 15 minutes after a boot, and what was written reaches the card up to five minutes later
+# (vm.dirty_expire_centisecs, SyncIntervalSec of journald).
+WRITTEN_OUT = 1300
 
 # How a test gets in: docs/image.md. A shell for root on a serial port that only this machine has.
 SHELL = {
     # After all else, whose start is measured.
     "systemd.extra-unit.x.service": "[Unit]\nAfter=multi-user.target\n[Service]\n"
     "ExecStart=/bin/sh -c 'exec /bin/sh <>/dev/virtio-ports/shell >&0 2>&0'\n",
-    "systemd.unit-dropin.-.slice": "[Unit]\nWants=x.service\n",
+    # A time server, as there is one nearly everywhere.
+    "systemd.extra-unit.t.service": "[Unit]\nDefaultDependencies=no\nBefore=systemd-timesyncd.service\n[Service]\n"
+    "Type=oneshot\nExecStart=/bin/sh -c 'mkdir -p /run/systemd/timesyncd.conf.d; "
+    "printf \"[Time]\\\\nNTP=10.0.2.2\\\\n\" >/run/systemd/timesyncd.conf.d/bench.conf'\n",
+    "systemd.unit-dropin.-.slice": "[Unit]\nWants=t.service x.service\n",
 }
 CARD = """name = "garden"
 [relay]
@@ -105,6 +112,33 @@ class Machine:
                 raise SystemExit(f"the shell in there is gone; it said {said!r}")
             said += more
         return said.decode(errors="replace").split(mark)[0]
+
+
+class TimeServer:
+    """Says what time it is here, to whoever asks (SNTP, RFC 4330)."""
+
+    EPOCH = 2208988800
+
+    def __enter__(self):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 123))
+        threading.Thread(target=self.answer, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def answer(self):
+        while True:
+            try:
+                asked, who = self.socket.recvfrom(512)
+            except OSError:
+                return
+            seconds, fraction = divmod(int((time.time() + self.EPOCH) * 2**32), 2**32)
+            now = struct.pack("!II", seconds, fraction)
+            # Version 4, server, stratum 1; what was asked with comes back as the origin.
+            head = struct.pack("!BBbb12x", 0x24, 1, 6, -20)
+            self.socket.sendto(head + now + asked[40:48] + now + now, who)
 
 
 class Relay:
@@ -236,16 +270,21 @@ class Bench:
             before, began = written(machine), time.monotonic()
             time.sleep(self.options.seconds)
             after, days = written(machine), (time.monotonic() - began) / 86400
-            return {name: (after[name] - before[name]) / days for name in after}
+            return {name: (before[name], (after[name] - before[name]) / days) for name in after}
 
-        _, per_day = self.boot_ours(watched)
-        whole = per_day["vda"]
+        # Not the first boot, which makes the data partition as large as the card.
+        self.boot_ours()
+        with TimeServer():
+            _, found = self.boot_ours(watched)
+        once, steady = found["vda"]
+        whole = once + steady
         return [
-            f"| written in {self.options.seconds} s of uploading, {WRITTEN_OUT} s after the first picture | MB a day |",
-            "|---|---|",
-            *(f"| {name} | {value / 1e6:.1f} |" for name, value in sorted(per_day.items())),
+            f"| written to | in the boot and {WRITTEN_OUT} s from the first picture on, the daily cleanup in them, MB | "
+            f"in the {self.options.seconds} s after that, as MB a day |",
+            "|---|---|---|",
+            *(f"| {name} | {once / 1e6:.1f} | {day / 1e6:.1f} |" for name, (once, day) in sorted(found.items())),
             "",
-            verdict(whole < 50e6, f"{whole / 1e6:.1f} MB written a day (under 50)"),
+            verdict(whole < 50e6, f"{whole / 1e6:.1f} MB written on a day with one boot (under 50)"),
         ]
 
 
