@@ -112,7 +112,7 @@ fn cut_again_and_again(row: u32, fault: &str, cut: impl Fn(&mut Machine, &mut Rn
     }
     assert!(before > 0, "nothing was written");
     new_pictures("after the last cut", &relay, SOON);
-    live_again(&machine, row, fault, "data ok");
+    live_again(&machine, row, fault, "ext4's journal, replayed", "data ok");
     let status = machine.run("stillwatch-agent status || true");
     assert!(status.contains("reboots left in the budget: 2"), "{status}");
 }
@@ -146,7 +146,7 @@ fn a_full_damaged_or_missing_data_partition_is_no_reason_to_be_dark() {
     line_after(&machine, 0.0, "the data partition");
     // Its passwords are where the damage is not.
     new_pictures("with a damaged data partition", &relay, SOON);
-    live_again(&machine, 20, "data partition damaged all over", "the data partition");
+    live_again(&machine, 20, "data partition damaged all over", "e2fsck", "the data partition");
 
     // Damaged where it says what it is: ext4 has copies of that in the groups 1 and the powers of 3, 5 and 7, of 128 MiB.
     machine.run("sync");
@@ -157,7 +157,8 @@ fn a_full_damaged_or_missing_data_partition_is_no_reason_to_be_dark() {
     machine.power_on();
     assert_eq!(machine.run("cat /run/stillwatch/data").trim(), "recreated");
     new_pictures("with a new data partition", &relay, SOON);
-    live_again(&machine, 21, "data partition beyond repair", "the data partition is new");
+    let rungs = "made anew; passwords from the spare copy";
+    live_again(&machine, 21, "data partition beyond repair", rungs, "the data partition is new");
     machine.power_cut();
     let status = machine.card().read("stillwatch-status.txt");
     assert!(status.contains("damaged beyond repair"), "{status}");
@@ -170,20 +171,21 @@ fn a_full_damaged_or_missing_data_partition_is_no_reason_to_be_dark() {
     assert_eq!(machine.run("cat /run/stillwatch/data").trim(), "memory");
     line_after(&machine, 0.0, "no data partition");
     new_pictures("without a data partition", &relay, SOON);
-    live_again(&machine, 22, "data partition gone", "no data partition");
+    let rungs = "memory; passwords from the spare copy";
+    live_again(&machine, 22, "data partition gone", rungs, "no data partition");
     let status = machine.run("cat /boot/firmware/stillwatch-status.txt");
     assert!(status.contains("forgets everything"), "{status}");
 }
 
 /// What the fault cost: a boot. `told` is in the initrd's line about it.
-fn live_again(machine: &Machine, number: u32, fault: &str, told: &str) {
+fn live_again(machine: &Machine, number: u32, fault: &str, rungs: &str, told: &str) {
     let told = line_after(machine, 0.0, told);
     let well = line_after(machine, 0.0, "uploading over a WebSocket");
     record(&Row {
         number,
         fault,
         detected: "the initrd looks at each boot",
-        rungs: "journal of ext4, e2fsck, mke2fs, memory: whichever is enough",
+        rungs,
         took: seconds(well.at),
         goal: "the boot",
         how: "QEMU",

@@ -322,7 +322,7 @@ fn what_no_reboot_cures_costs_the_budget_and_no_more_in_a_day() {
 fn record(world: &World) {
     let Some(folder) = std::env::var_os("STILLWATCH_FAULTS") else { return };
     let organ = if world.trace.contains("camera: safe mode") { "camera" } else { "WiFi" };
-    let number = if organ == "camera" { 20 } else { 21 };
+    let number = if organ == "camera" { 30 } else { 31 };
     let row = format!(
         "{organ} broken for 24 h, and no reboot cures it\tno fresh picture, or no network\tall, {} \
          reboots, then safe mode: up and reachable all the time\tnever\tat most the budget's reboots (3)\
