@@ -6,8 +6,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use testbed::machine::Machine;
+
+use crate::journal::{self, line_after, seconds};
+
 /// A row.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Row<'a> {
     /// Its place in the table, and its file's name.
     pub number: u32,
@@ -40,6 +44,17 @@ pub fn record(row: &Row<'_>) {
     let Some(folder) = std::env::var_os("STILLWATCH_FAULTS").map(PathBuf::from) else { return };
     std::fs::create_dir_all(&folder).expect("a folder for the rows");
     std::fs::write(folder.join(format!("{number:02}.tsv")), line + "\n").expect("a row");
+}
+
+/// Keeps the row of a fault that cost a boot, this one: it was live again with the boot's first upload. `told` is in the
+/// line that is the row's evidence.
+///
+/// # Panics
+/// The journal says neither, or the row can't be written.
+pub fn record_boot(guest: &Machine, told: &str, row: &Row<'_>) {
+    let told = line_after(guest, 0.0, told);
+    let well = line_after(guest, 0.0, "uploading over a WebSocket");
+    record(&Row { took: seconds(well.at), evidence: journal::said(&told), ..row.clone() });
 }
 
 /// What the agent says after the time stamp and level, for a row's evidence.

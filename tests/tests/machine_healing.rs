@@ -1,10 +1,11 @@
 //! Healing inside a whole machine with our packages on a Debian, as far as the SD card's system
-//! (`tests/tests/image/healing.rs`) has not the same: real drivers, the real healer, real watchdogs. What each fault cost is a row of docs/faults.md (`scripts/faults`). Times are the guest's own, from its
+//! (`tests/tests/image/healing.rs`) has not the same: real drivers, the real healer, real watchdogs. What
+//! each fault cost is a row of docs/faults.md (`scripts/faults`). Times are the guest's own, from its
 //! journal; the guest is some ten times slower than a Pi.
 
 use std::time::Duration;
 
-use stories::faults::{Row, record};
+use stories::faults::{Row, record, record_boot};
 use stories::guest::{SOON, agent_for, new_pictures, with_healer, with_vivid, with_watchdog};
 use stories::journal::{line_after, said, seconds, uptime};
 use stories::{Relay, test_card};
@@ -33,23 +34,21 @@ fn an_agent_that_cannot_start_is_a_reason_to_reboot() {
     guest.run("chmod 755 /usr/bin/stillwatch-agent && sync");
     guest.begin("systemctl restart stillwatch-agent");
     guest.wait_for_reboot(SOON);
-    let booted = line_after(&guest, 0.0, "Stillwatch rebooted the machine, because");
-    let well = line_after(&guest, 0.0, "uploading over a WebSocket");
     new_pictures("after the reboot", &relay, SOON);
     let state = guest.run("cat /run/stillwatch/healer.json");
     assert!(state.contains("\"reboots_left\":2"), "{state}");
     let status = guest.run("stillwatch-agent status || true");
     assert!(status.contains("the machine was started: "), "{status}");
-    record(&Row {
+    let row = Row {
         number: 11,
         fault: "agent that can't start",
         detected: "8 failed starts (start limit)",
         rungs: "reboot within the budget",
-        took: seconds(well.at),
         goal: "the reboot's boot",
         how: QEMU,
-        evidence: said(&booted),
-    });
+        ..Row::default()
+    };
+    record_boot(&guest, "Stillwatch rebooted the machine, because", &row);
 }
 
 #[test]
@@ -68,18 +67,16 @@ fn a_kernel_that_hangs_is_reset_and_the_reason_told() {
     guest.run("sync");
     guest.begin("echo 0 >/proc/sys/kernel/panic; echo c >/proc/sysrq-trigger");
     guest.wait_for_reboot(SOON);
-    let booted = line_after(&guest, 0.0, "the hardware watchdog reset the machine");
-    let well = line_after(&guest, 0.0, "uploading over a WebSocket");
-    record(&Row {
+    let row = Row {
         number: 12,
         fault: "kernel hangs",
         detected: "hardware watchdog (i6300esb, 15 s here, 60 s in the images)",
         rungs: "reset",
-        took: seconds(well.at),
         goal: "watchdog + boot",
         how: QEMU,
-        evidence: said(&booted),
-    });
+        ..Row::default()
+    };
+    record_boot(&guest, "the hardware watchdog reset the machine", &row);
     new_pictures("after the reset", &relay, SOON);
     let left = guest.run("cat /run/stillwatch/healer.json");
     assert!(left.contains("\"reboots_left\":3"), "the watchdog's resets cost none of ours: {left}");
@@ -96,18 +93,16 @@ fn a_kernel_that_hangs_is_reset_and_the_reason_told() {
     guest.eventually("the agent's watchdog", patience, armed);
     guest.begin("sync; systemctl kill --kill-whom=main --signal=STOP stillwatch-agent");
     guest.wait_for_reboot(SOON);
-    let booted = line_after(&guest, 0.0, "the power was cut, or the machine hung");
-    let well = line_after(&guest, 0.0, "uploading over a WebSocket");
-    record(&Row {
+    let row = Row {
         number: 14,
         fault: "agent hangs, and systemd does not see it",
         detected: "watchdog.device (softdog, 60 s)",
         rungs: "reset",
-        took: seconds(well.at),
         goal: "watchdog + boot",
         how: QEMU,
-        evidence: said(&booted),
-    });
+        ..Row::default()
+    };
+    record_boot(&guest, "the power was cut, or the machine hung", &row);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! than a Pi. Each fault begins and ends live.
 
 use stories::Relay;
-use stories::faults::{Row, record};
+use stories::faults::{Row, record, record_boot};
 use stories::guest::{KEY, SOON, access_point, new_pictures};
 use stories::journal::{all_well, line_after, no_watchdog_bit, rungs, said, seconds, uptime};
 use stories::sdcard::{VIVID, card_for, with_access_point, with_usb_camera, with_vivid};
@@ -38,10 +38,47 @@ fn what_hangs_is_replaced() {
     let mut machine = Machine::insert(with_vivid(card_for(&relay, VIVID)));
     new_pictures("of vivid", &relay, SOON);
     driver(&machine);
-    killed_agent(&machine, &relay);
-    stopped_agent(&machine, &relay);
-    crashed_kernel(&mut machine, &relay);
-    frozen_systemd(&mut machine, &relay);
+    let killed = Row {
+        number: 15,
+        fault: "agent killed (SIGKILL)",
+        detected: "its process ends",
+        goal: "the agent's start",
+        ..Row::default()
+    };
+    replaced_agent(&machine, &relay, "KILL", "Main process exited, code=killed", &killed);
+    let stopped = Row {
+        number: 10,
+        fault: "agent deadlocked (SIGSTOP)",
+        detected: "WatchdogSec=30",
+        goal: "WatchdogSec + 5 s",
+        ..Row::default()
+    };
+    let bite = "stillwatch-agent.service: Watchdog timeout";
+    replaced_agent(&machine, &relay, "STOP", bite, &stopped);
+
+    let crashed = Row {
+        number: 16,
+        fault: "kernel crashes",
+        detected: "panic=10",
+        rungs: "reboot by the kernel",
+        goal: "10 s + boot (the time is the boot's)",
+        ..Row::default()
+    };
+    let crash = "echo c >/proc/sysrq-trigger";
+    let why = "the power was cut, or the machine hung";
+    reset_machine(&mut machine, &relay, crash, why, &crashed);
+    // And with PID 1 everything that would be restarted.
+    let frozen = Row {
+        number: 17,
+        fault: "systemd hangs (PID 1 frozen)",
+        detected: "hardware watchdog (i6300esb, 60 s)",
+        rungs: "reset",
+        goal: "watchdog + boot (the time is the boot's)",
+        ..Row::default()
+    };
+    let freeze = "echo 1 >/sys/fs/cgroup/init.scope/cgroup.freeze";
+    let why = "the hardware watchdog reset the machine";
+    reset_machine(&mut machine, &relay, freeze, why, &frozen);
 }
 
 /// A USB camera hangs, is unplugged and plugged in, sends garbage.
@@ -221,80 +258,27 @@ fn the_key_is_changed_and_put_right(guest: &Machine) {
     });
 }
 
-/// The agent dies.
-fn killed_agent(guest: &Machine, relay: &Relay) {
+/// The agent gets a signal, and is replaced once that is `noticed`.
+fn replaced_agent(guest: &Machine, relay: &Relay, signal: &str, noticed: &str, row: &Row<'_>) {
     let begun = uptime(guest);
-    guest.run("systemctl kill --kill-whom=main --signal=KILL stillwatch-agent");
-    let died = line_after(guest, begun, "Main process exited, code=killed");
-    let well = line_after(guest, died.at, "uploading over a WebSocket");
+    guest.run(&format!("systemctl kill --kill-whom=main --signal={signal} stillwatch-agent"));
+    let noticed = line_after(guest, begun, noticed);
+    let well = line_after(guest, noticed.at, "uploading over a WebSocket");
     record(&Row {
-        number: 15,
-        fault: "agent killed (SIGKILL)",
-        detected: "its process ends",
         rungs: "restart by systemd",
         took: seconds(well.at - begun),
-        goal: "the agent's start",
         how: QEMU,
-        evidence: said(&died),
-    });
-    new_pictures("after the agent was killed", relay, SOON);
-}
-
-/// The agent is stopped, and its watchdog has it replaced.
-fn stopped_agent(guest: &Machine, relay: &Relay) {
-    let begun = uptime(guest);
-    guest.run("systemctl kill --kill-whom=main --signal=STOP stillwatch-agent");
-    let bite = line_after(guest, begun, "stillwatch-agent.service: Watchdog timeout");
-    let well = line_after(guest, bite.at, "uploading over a WebSocket");
-    record(&Row {
-        number: 10,
-        fault: "agent deadlocked (SIGSTOP)",
-        detected: "WatchdogSec=30",
-        rungs: "restart by systemd",
-        took: seconds(well.at - begun),
-        goal: "WatchdogSec + 5 s",
-        how: QEMU,
-        evidence: said(&bite),
+        evidence: said(&noticed),
+        ..row.clone()
     });
     new_pictures("after the restart", relay, SOON);
 }
 
-/// The kernel crashes, and reboots by itself.
-fn crashed_kernel(machine: &mut Machine, relay: &Relay) {
+/// `command` has the machine reset, and the boot after that says `why`.
+fn reset_machine(machine: &mut Machine, relay: &Relay, command: &str, why: &str, row: &Row<'_>) {
     machine.run("sync");
-    machine.begin("echo c >/proc/sysrq-trigger");
+    machine.begin(command);
     machine.wait_for_reboot(SOON);
-    let booted = line_after(machine, 0.0, "the power was cut, or the machine hung");
-    let well = line_after(machine, 0.0, "uploading over a WebSocket");
-    record(&Row {
-        number: 16,
-        fault: "kernel crashes",
-        detected: "panic=10",
-        rungs: "reboot by the kernel",
-        took: seconds(well.at),
-        goal: "10 s + boot (the time is the boot's)",
-        how: QEMU,
-        evidence: said(&booted),
-    });
-    new_pictures("after the kernel crashed", relay, SOON);
-}
-
-/// PID 1 hangs, and with it everything that would be restarted.
-fn frozen_systemd(machine: &mut Machine, relay: &Relay) {
-    machine.run("sync");
-    machine.begin("echo 1 >/sys/fs/cgroup/init.scope/cgroup.freeze");
-    machine.wait_for_reboot(SOON);
-    let booted = line_after(machine, 0.0, "the hardware watchdog reset the machine");
-    let well = line_after(machine, 0.0, "uploading over a WebSocket");
-    record(&Row {
-        number: 17,
-        fault: "systemd hangs (PID 1 frozen)",
-        detected: "hardware watchdog (i6300esb, 60 s)",
-        rungs: "reset",
-        took: seconds(well.at),
-        goal: "watchdog + boot (the time is the boot's)",
-        how: QEMU,
-        evidence: said(&booted),
-    });
-    new_pictures("after PID 1 was frozen", relay, SOON);
+    record_boot(machine, why, &Row { how: QEMU, ..row.clone() });
+    new_pictures("after the reset", relay, SOON);
 }

@@ -34,7 +34,7 @@ fn a_flashed_card_with_one_file_on_it_is_live() {
     println!("live {:.0} s after power-on", mono().since(begun).as_secs_f64());
 
     // Nothing failed, and nothing waits for what waits for it.
-    assert_eq!(machine.settled(), "running", "{}", machine.run("systemctl --failed"));
+    all_has_started(&machine);
     let journal = machine.journal("-b");
     assert!(!journal.contains("ordering cycle"), "{journal}");
     println!("{}", machine.run("systemd-analyze"));
@@ -46,8 +46,7 @@ fn a_flashed_card_with_one_file_on_it_is_live() {
     no_password_opens_anything(&machine);
 
     // The card is used to its end; this slot has shown that it starts.
-    let size = machine.run("df --output=size -BM /data | tail -1");
-    assert!(size.trim().trim_end_matches('M').parse::<u32>().is_ok_and(|mib| mib > 900), "{size}");
+    has_grown(&machine);
     assert_eq!(machine.run("fw_printenv -n BOOT_A_LEFT").trim(), "3");
 
     // What is written to the root is gone with the power, what belongs to the owner stays.
@@ -75,9 +74,20 @@ fn a_flashed_card_with_one_file_on_it_is_live() {
     machine.run("! test -e /etc/file && ! test -e /usr/file && test -e /data/file");
     assert_eq!(machine.run("cat /etc/machine-id"), boot);
     new_pictures("with the passwords that it keeps", &relay, SOON);
-    assert_eq!(machine.settled(), "running", "{}", machine.run("systemctl --failed"));
+    all_has_started(&machine);
     assert_eq!(machine.run("fw_printenv -n BOOT_A_LEFT").trim(), "3");
     its_owner_may_look_and_log_in(&machine);
+}
+
+fn all_has_started(machine: &Machine) {
+    assert_eq!(machine.settled(), "running", "{}", machine.run("systemctl --failed"));
+}
+
+/// The image's data partition is 64 MiB, the card's is the rest.
+fn has_grown(machine: &Machine) {
+    let size = machine.run("df --output=size -BM /data | tail -1");
+    let size: u32 = size.trim().trim_end_matches('M').parse().expect("MiB");
+    assert!(size > 900, "{size} MiB");
 }
 
 fn its_owner_may_look_and_log_in(machine: &Machine) {
@@ -122,7 +132,7 @@ fn a_mistake_is_told_on_the_card_and_put_right() {
     let wrong = configuration(&relay, "[camera]\r\nsource = “pattern”\r\nfps = \"many\"\r\n");
     card.write("stillwatch.toml", wrong);
     let mut machine = Machine::insert(card);
-    assert_eq!(machine.settled(), "running", "{}", machine.run("systemctl --failed"));
+    all_has_started(&machine);
     line_after(&machine, 0.0, "fps");
     machine.run("! systemctl is-active stillwatch-agent");
     machine.power_cut();
@@ -152,7 +162,7 @@ fn without_network_and_time_it_waits_and_then_is_live() {
     assert!(relay.is_empty());
     machine.cable(true);
     new_pictures("with the cable in", &relay, SOON);
-    assert_eq!(machine.settled(), "running", "{}", machine.run("systemctl --failed"));
+    all_has_started(&machine);
 
     // Nor before it last knew the time: set in the initrd, before the first file of that boot.
     let mark = "/var/lib/systemd/timesync/clock";

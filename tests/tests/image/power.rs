@@ -4,12 +4,14 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use stories::faults::{Row, record};
+use stories::faults::{Row, record_boot};
 use stories::guest::{SOON, new_pictures};
-use stories::journal::{line_after, said, seconds};
+use stories::journal::line_after;
 use stories::sdcard::{VIVID, card_for, with_vivid};
 use stories::{PASSWORD, Relay};
 use testbed::machine::Machine;
+
+use crate::has_grown;
 
 /// Of each of three kinds; `CUTS=7` (scripts/faults) makes it twenty-one.
 fn cuts() -> u32 {
@@ -56,9 +58,7 @@ fn the_power_is_cut_while_it_boots_for_the_first_time() {
         machine.power_on_for(Duration::from_millis(random.u64(4_000..30_000)));
         machine.power_on();
         new_pictures("after a first boot that was cut", &relay, SOON);
-        let size = machine.run("df --output=size -BM /data | tail -1");
-        let size: u32 = size.trim().trim_end_matches('M').parse().expect("MiB");
-        assert!(size > 900, "{size} MiB: the image has 64, the card more");
+        has_grown(&machine);
         machine.power_cut();
         assert!(!machine.card().read("stillwatch.toml").contains(PASSWORD));
     }
@@ -177,18 +177,12 @@ fn a_full_damaged_or_missing_data_partition_is_no_reason_to_be_dark() {
     assert!(status.contains("forgets everything"), "{status}");
 }
 
-/// What the fault cost: a boot. `told` is in the initrd's line about it.
 fn live_again(machine: &Machine, number: u32, fault: &str, rungs: &str, told: &str) {
-    let told = line_after(machine, 0.0, told);
-    let well = line_after(machine, 0.0, "uploading over a WebSocket");
-    record(&Row {
-        number,
-        fault,
-        detected: "the initrd looks at each boot",
-        rungs,
-        took: seconds(well.at),
-        goal: "the boot",
-        how: "QEMU",
-        evidence: said(&told),
-    });
+    let detected = "the initrd looks at each boot";
+    let (goal, how) = ("the boot", "QEMU");
+    record_boot(
+        machine,
+        told,
+        &Row { number, fault, detected, rungs, goal, how, ..Row::default() },
+    );
 }

@@ -258,7 +258,10 @@ impl SdCard {
         command.args(["-rtc", &format!("base={}", self.clock)]);
         disk(&mut command, "card", &self.path(), ",cache=writeback");
         let files = self.folder.path().join("test.img");
-        self.files.make_image(&files);
+        // What is beside the card stays the same from the first power-on.
+        if !files.exists() {
+            self.files.make_image(&files);
+        }
         disk(&mut command, "test", &files, ",readonly=on");
         disk(&mut command, "tools", &tools().join("tools.img"), ",readonly=on");
         command.args(["-netdev", "user,id=net"]);
