@@ -8,10 +8,10 @@ use std::time::Duration;
 use runtime::event::{About, Event};
 use runtime::files::{Survives, replace};
 
-use crate::child::{End, Left, run as run_child};
 use crate::evidence::{Evidence, LOOKED_INTO, ORDERLY};
 use crate::site::Site;
 use crate::{ledger, published};
+use runtime::child::{End, Left, run as run_child};
 
 /// How long systemd may take to say whether it is shutting down.
 const ASKED_WITHIN: Duration = Duration::from_secs(2);

@@ -9,13 +9,13 @@ use runtime::event::{About, Event};
 use runtime::heal::{Answer, Outcome, Verb};
 use tokio::time::timeout;
 
-use crate::child::Left;
 use crate::hook::{Hook, answer};
 use crate::ledger::{self, NoReboot};
 use crate::record::{self, Record};
 use crate::said::Said;
 use crate::site::Site;
 use crate::{journal, published};
+use runtime::child::Left;
 
 /// A disk that takes longer to take a few hundred bytes is broken: there is no reboot that could be
 /// counted.

@@ -9,11 +9,11 @@ use runtime::event::{About, Event};
 use runtime::heal::{Outcome, Verb};
 use tokio::time::sleep;
 
-use crate::child::{Left, Ran, run as run_child};
 use crate::cli;
 use crate::down::{Down, SAID};
 use crate::said::Said;
 use crate::site::Site;
+use runtime::child::{Left, Ran, run as run_child};
 
 /// The unit that it is about.
 const UNIT: &str = "stillwatch-agent.service";

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use runtime::files::{Survives, replace};
 
-use crate::child::plain;
 use crate::record::{self, Record};
 use crate::site::Site;
+use runtime::child::plain;
 
 /// The watchdog has reset the machine (include/uapi/linux/watchdog.h: `WDIOF_CARDRESET`).
 const CARD_RESET: u32 = 0x20;

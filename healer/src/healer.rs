@@ -10,13 +10,13 @@ use runtime::clock;
 use runtime::event::{About, Event};
 use runtime::heal::{Answer, MAX_REQUEST, Outcome, Request, Verb};
 
-use crate::child::{Left, plain};
 use crate::down::{Down, SAID, written};
 use crate::hook::{Hook, answer};
 use crate::said::{Limit, Said};
 use crate::site::Site;
 use crate::verbs::{drastic, organ};
 use crate::{device, journal, ledger, memory, published};
+use runtime::child::{Left, plain};
 
 /// Longer reasons are cut.
 const MAX_REASON: usize = 400;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use runtime::heal::{Answer, Outcome, Verb};
 
-use crate::child::{End, Left, Ran, run};
 use crate::site::Site;
+use runtime::child::{End, Left, Ran, run};
 
 /// What a hook ends with if there is nothing here to do it to (sysexits.h).
 const EX_UNAVAILABLE: i32 = 69;

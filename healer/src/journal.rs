@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::child::{Left, run};
 use crate::site::Site;
+use runtime::child::{Left, run};
 
 /// The act can't wait for a disk that hangs: it may be what cures it.
 const DEADLINE: Duration = Duration::from_secs(2);

@@ -6,7 +6,6 @@
 
 mod ask;
 mod boot;
-mod child;
 mod cli;
 mod device;
 mod down;

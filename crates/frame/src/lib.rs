@@ -4,6 +4,7 @@
 //! * [`split`]: cut a byte stream (`rpicam-vid`'s pipe) into JPEGs.
 //! * [`report`]: what an agent tells of its machine.
 //! * [`sign`]: signatures of frames.
+//! * [`update`] and [`version`]: what a relay offers a camera to run, and which of two systems is newer.
 //! * [`wire`]: header names, flags and the binary header of `stillwatch.v1`.
 //! * [`Picture`] and [`Frame`]: a validated JPEG, and the same with its identity.
 //!
@@ -20,6 +21,8 @@ mod picture;
 pub mod report;
 pub mod sign;
 pub mod split;
+pub mod update;
+pub mod version;
 pub mod wire;
 
 pub use camera::{BadCameraId, CameraId};

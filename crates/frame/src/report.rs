@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Longest report, in bytes of JSON.
-pub const MAX_REPORT: usize = 1 << 10;
+pub const MAX_REPORT: usize = 2 << 10;
 
 /// Longest text in a report, in characters.
 const MAX_TEXT: usize = 120;
@@ -57,6 +57,49 @@ pub struct Report {
     /// Why the machine was restarted last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_reboot: Option<String>,
+    /// The version of the machine's whole system, where that can be updated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// Which of the two slots it runs from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<String>,
+    /// What an update of it does, and which version that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update: Option<Update>,
+    /// The last version that was not kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<Rejected>,
+}
+
+/// An update that is under way.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Update {
+    /// To which version.
+    pub version: String,
+    /// One of [`DOING`].
+    pub doing: String,
+    /// How far that is, in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+    /// What it waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// What an update does: it is fetched, waits until it may be installed, and is then on trial.
+pub const DOING: [&str; 5] = ["downloading", "waiting", "installing", "restarting", "trial"];
+
+/// A version that a camera did not keep.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rejected {
+    /// Which one.
+    pub version: String,
+    /// Why: one sentence.
+    pub why: String,
+    /// Whether it ran there and was taken back; else it was never installed.
+    pub ran: bool,
 }
 
 impl Report {
@@ -70,10 +113,23 @@ impl Report {
         let clean = |text: String| -> String {
             text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
         };
+        let update = report.update.filter(|update| DOING.contains(&update.doing.as_str()));
         Some(Report {
             version: report.version.map(clean),
             last_reboot: report.last_reboot.map(clean),
             camera: report.camera.map(clean),
+            system: report.system.map(clean),
+            slot: report.slot.map(clean),
+            update: update.map(|update| Update {
+                version: clean(update.version),
+                why: update.why.map(clean),
+                ..update
+            }),
+            rejected: report.rejected.map(|rejected| Rejected {
+                version: clean(rejected.version),
+                why: clean(rejected.why),
+                ..rejected
+            }),
             wifi_mbps: report.wifi_mbps.filter(|rate| rate.is_finite()),
             // Neither JSON nor a thermometer has them, but 1e999 reads as one.
             temperature_c: report.temperature_c.filter(|t| t.is_finite()),
@@ -102,6 +158,13 @@ mod tests {
             throttled: Some(true),
             uptime_s: Some(86_400),
             waiting: Some(7),
+            update: Some(Update {
+                version: "0.2.0-20261128.0312".to_owned(),
+                doing: "downloading".to_owned(),
+                percent: Some(7),
+                why: None,
+            }),
+            rejected: Some(Rejected { version: "0.1.9".to_owned(), ..Rejected::default() }),
             ..Report::default()
         };
         assert_eq!(Report::parse(&report.to_json()), Some(report));
@@ -117,6 +180,8 @@ mod tests {
         let odd = odd.unwrap_or_default();
         assert_eq!(odd.temperature_c, None);
         assert!(odd.last_reboot.is_none_or(|text| text == "ab"));
+        let unknown = Report::parse(r#"{"update":{"version":"1","doing":"evil"}}"#);
+        assert_eq!(unknown, Some(Report::default()));
         let huge = format!(r#"{{"version":"{}"}}"#, "x".repeat(MAX_REPORT));
         for bad in ["", "null", "{", r#"{"wifi_dbm":"strong"}"#, &huge] {
             assert_eq!(Report::parse(bad), None, "{bad}");

@@ -4,6 +4,7 @@
 //! Nothing about pictures, cameras or HTTP belongs here, and no decision about health (that is
 //! `ladder`): only the thin, bounded effects that both programs need in the same way.
 
+pub mod child;
 pub mod clock;
 pub mod event;
 pub mod files;
@@ -19,3 +20,4 @@ pub mod signal;
 pub mod slot;
 pub mod socket;
 pub mod tasks;
+pub mod update;

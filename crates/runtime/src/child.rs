@@ -29,8 +29,10 @@ const GONE_WITHIN: Duration = Duration::from_secs(1);
 
 /// How it ended.
 #[derive(Debug)]
-pub(crate) enum End {
+pub enum End {
+    /// There is no such program, or no process can be made.
     NotStarted(io::Error),
+    /// By itself.
     Exited(ExitStatus),
     /// Its time was over, and it was killed.
     Late,
@@ -40,28 +42,32 @@ pub(crate) enum End {
 
 /// What is known of a program that has ended.
 #[derive(Debug)]
-pub(crate) struct Ran {
+pub struct Ran {
+    /// How it ended.
     pub end: End,
+    /// What it wrote to both outputs, as one line of plain text, at most 4 KiB.
     pub output: String,
 }
 
 impl Ran {
-    pub(crate) fn succeeded(&self) -> bool {
+    /// It ended by itself, with exit status 0.
+    pub fn succeeded(&self) -> bool {
         matches!(self.end, End::Exited(status) if status.success())
     }
 }
 
 /// How many were left behind, and hang still.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Left(Arc<AtomicUsize>);
+pub struct Left(Arc<AtomicUsize>);
 
 impl Left {
-    pub(crate) fn count(&self) -> usize {
+    /// How many.
+    pub fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
-    #[cfg(test)]
-    pub(crate) fn of(count: usize) -> Left {
+    /// As if there were that many, for tests.
+    pub fn of(count: usize) -> Left {
         Left(Arc::new(AtomicUsize::new(count)))
     }
 
@@ -77,7 +83,7 @@ impl Left {
 }
 
 /// Runs `command` to its end, but no longer than `deadline`.
-pub(crate) async fn run(command: Command, deadline: Duration, left: &Left) -> Ran {
+pub async fn run(command: Command, deadline: Duration, left: &Left) -> Ran {
     match start(command) {
         Ok((child, output)) => watch(child, output, deadline, left).await,
         Err(error) => Ran { end: End::NotStarted(error), output: String::new() },
@@ -154,7 +160,7 @@ impl Output {
 }
 
 /// One line of text, whatever the bytes are.
-pub(crate) fn plain(bytes: &[u8]) -> String {
+pub fn plain(bytes: &[u8]) -> String {
     let text: String = String::from_utf8_lossy(bytes)
         .chars()
         .map(|c| if c.is_whitespace() { ' ' } else { c })
@@ -201,11 +207,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_grandchild_that_holds_the_output_holds_up_nothing() {
-        let before = runtime::clock::mono();
+        let before = crate::clock::mono();
         let ran = sh("setsid sleep 20 & echo done", SOON).await;
         assert_eq!(ran.output, "done");
         assert!(ran.succeeded());
-        assert!(runtime::clock::mono().since(before) < Duration::from_secs(15));
+        assert!(crate::clock::mono().since(before) < Duration::from_secs(15));
     }
 
     #[tokio::test]
