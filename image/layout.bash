@@ -10,8 +10,9 @@ VARIABLES_BYTES=512
 # The spare copies of the card's configuration, at most 64 KiB each: here and 2 MiB on (stillwatch-provision.service,
 # provision/src/spare.rs).
 SPARE_AT=2
-FAT_AT=8 FAT_SIZE=64
-SLOT_A_AT=72 SLOT_B_AT=456 SLOT_SIZE=384
+# Room for a bundle that its owner puts there.
+FAT_AT=8 FAT_SIZE=320
+SLOT_A_AT=328 SLOT_B_AT=712 SLOT_SIZE=384
 # In the image; the first boot makes it as large as the card allows.
-DATA_AT=840 DATA_SIZE=64
-IMAGE_SIZE=904
+DATA_AT=1096 DATA_SIZE=64
+IMAGE_SIZE=1160

@@ -8,6 +8,7 @@ use std::time::Duration;
 use runtime::event::{About, Event};
 use runtime::files::{Survives, replace};
 
+use crate::down::UPDATE;
 use crate::evidence::{Evidence, LOOKED_INTO, ORDERLY};
 use crate::site::Site;
 use crate::{ledger, published};
@@ -55,6 +56,7 @@ fn why(evidence: &Evidence) -> String {
         }
         return match record.rung.as_str() {
             "poweroff" => format!("Stillwatch had shut the machine down, because {reason}"),
+            UPDATE => format!("Stillwatch rebooted the machine, because {reason}"),
             _ => format!(
                 "Stillwatch rebooted the machine, because {reason}: reboot {} of the budget, {} left",
                 record.spent, record.left
@@ -149,6 +151,9 @@ mod tests {
         Record::now(&site, "poweroff", "the button was held").leave(&site).unwrap();
         let sentence = "Stillwatch had shut the machine down, because the button was held";
         assert_eq!(boot(folder, "b"), sentence);
+        Record::now(&site, UPDATE, "an update is installed").leave(&site).unwrap();
+        let sentence = "Stillwatch rebooted the machine, because an update is installed";
+        assert_eq!(boot(folder, "c"), sentence);
     }
 
     #[test]

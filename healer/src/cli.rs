@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Escalate(Escalate),
     /// Ask the running healer for something, as the agent would
     Ask(Ask),
+    /// Reboot into another system, which costs no reboot of the budget (stillwatch-updater does so)
+    Restart(Restart),
 }
 
 /// Where things are; the defaults are right outside tests.
@@ -79,6 +81,15 @@ pub(crate) struct Escalate {
     /// The same when its configuration is wrong, which no reboot mends
     #[arg(long, value_name = "S", default_value_t = 60)]
     pub pause_config: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restart {
+    #[command(flatten)]
+    pub places: Places,
+    /// Why, for the journal and the next boot
+    #[arg(long, value_name = "SENTENCE")]
+    pub reason: String,
 }
 
 #[derive(Debug, Args)]

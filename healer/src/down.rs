@@ -14,7 +14,7 @@ use crate::ledger::{self, NoReboot};
 use crate::record::{self, Record};
 use crate::said::Said;
 use crate::site::Site;
-use crate::{journal, published};
+use crate::{cli, journal, published};
 use runtime::child::Left;
 
 /// A disk that takes longer to take a few hundred bytes is broken: there is no reboot that could be
@@ -57,11 +57,23 @@ impl Down<'_> {
     pub(crate) async fn poweroff(&self, site: &Site, left: &Left) -> Answer {
         Event::Button
             .say(self.about(), format_args!("shutting the machine down, because {}", self.reason));
+        self.leave_word(site).await;
+        self.act(Verb::Poweroff, site, left).await
+    }
+
+    /// Reboots into another system. That costs none either: U-Boot counts how often that one is tried.
+    async fn restart(&self, site: &Site) -> Answer {
+        Event::Reboot
+            .say(self.about(), format_args!("rebooting the machine, because {}", self.reason));
+        self.leave_word(site).await;
+        self.act(Verb::Reboot, site, &Left::default()).await
+    }
+
+    async fn leave_word(&self, site: &Site) {
         let (record, place) = (Record::now(site, self.rung, self.reason), site.clone());
         if let Err(error) = written(move || record.leave(&place)).await {
             tracing::debug!("the next boot will not know why: {error}");
         }
-        self.act(Verb::Poweroff, site, left).await
     }
 
     async fn spend(&self, site: &Site) -> Result<Budget, NoReboot> {
@@ -111,6 +123,21 @@ impl Down<'_> {
         }
         answer(Outcome::Refused, no.to_string())
     }
+}
+
+/// What [`Record::rung`] is when another system is started.
+pub(crate) const UPDATE: &str = "update";
+
+/// Reboots for an update.
+///
+/// # Errors
+/// The reboot did not begin.
+pub(crate) async fn restart(restart: cli::Restart) -> Result<(), String> {
+    let cli::Restart { places, reason } = restart;
+    let site = Site::new(places);
+    let down = Down { rung: UPDATE, reason: &reason, deadline: Verb::Reboot.deadline() };
+    let Answer { outcome, said } = down.restart(&site).await;
+    if outcome == Outcome::Done { Ok(()) } else { Err(format!("no reboot: {said}")) }
 }
 
 /// Once in each boot: the file goes with the run directory.

@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::Boot(places) => ended(boot::run(&Site::new(places))),
         Command::Halt(places) => run(boot::halt(Site::new(places))),
         Command::Escalate(escalate) => run(escalate::run(escalate)),
+        Command::Restart(restart) => run(down::restart(restart)),
         Command::Ask(ask) => ask::run(ask).unwrap_or_else(|error| {
             tracing::error!("{error}");
             ExitCode::FAILURE

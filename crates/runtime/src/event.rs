@@ -125,6 +125,18 @@ events! {
     SetupFailed, "setup-failed", WARN, "4b9bf21972834c6ba5f256b1a4b58f52";
     /// The setup access point is closed.
     SetupClosed, "setup-closed", INFO, "30f56bc8a30e47f4902f027cd3b59f0c";
+    /// A new system is written into the other slot.
+    UpdateInstall, "update-install", INFO, "8726e7724bc24b83b021c2fde327807c";
+    /// It could not be, or was interrupted.
+    UpdateNotInstalled, "update-not-installed", WARN, "b5dd002b9ff64097bd1e4805f0825727";
+    /// A bundle is none for this camera.
+    UpdateRefused, "update-refused", WARN, "2f316ba070a043238ade9f3b6f32526d";
+    /// A new system runs, and has to prove itself.
+    UpdateTrial, "update-trial", INFO, "becfdce8931d48d880f01386e1597b90";
+    /// It did, and is kept.
+    UpdateKept, "update-kept", INFO, "e3004e82eaa94a1eab1e5db3d7da66c8";
+    /// It did not: the old system runs, or is about to.
+    UpdateTakenBack, "update-taken-back", WARN, "be6dc58ef3054d858e17de3325d37fcc";
 }
 
 impl Event {

@@ -1,0 +1,95 @@
+//! `stillwatch-updater`: installs updates of the SD card's whole system, and takes back those that do not prove
+//! themselves.
+//!
+//! Arguments and exit codes only. `run.rs` is the service; what it decides is in `start` (what does this boot mean?),
+//! `trial` (is a new system kept?), `may` (may one be installed now?), `judge` (is this bundle for us?) and
+//! `bootloader` (which slot is started?), all of them pure. `install.rs` writes a slot, by RAUC; `record.rs` is what
+//! both systems know of it.
+
+mod bootloader;
+mod cli;
+mod install;
+mod judge;
+mod layers;
+mod may;
+mod place;
+mod programs;
+mod record;
+mod run;
+mod sight;
+mod slot;
+mod source;
+mod start;
+mod status;
+mod trial;
+
+use std::fmt::Display;
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use install::{Installer, NotInstalled, starting};
+use place::{Place, Running};
+use programs::Programs;
+use record::Record;
+
+fn main() -> ExitCode {
+    let Cli { places, command } = Cli::parse();
+    if let Err(error) = runtime::log::start() {
+        eprintln!("no log: {error}");
+    }
+    let place = Place::new(places);
+    let running = match place.running() {
+        Ok(running) => running,
+        Err(error) => {
+            tracing::error!("{error}");
+            return ExitCode::from(runtime::settings::EXIT_CONFIG);
+        }
+    };
+    match command {
+        Command::Run => within(run::run(place, running)),
+        Command::Install(install) => within(by_hand(place, running, install)),
+        Command::Status => status::report(&place, &running),
+    }
+}
+
+async fn by_hand(
+    place: Place,
+    running: Running,
+    install: cli::Install,
+) -> Result<(), NotInstalled> {
+    let cli::Install { bundle: path, older, reboot } = install;
+    let programs = Programs::new(&place);
+    let installer = Installer { place: &place, programs: &programs, running: &running, older };
+    let record = Record::read(&place.state);
+    let bundle = installer.look(&path, &record).await?;
+    let slot = running.slot.other();
+    println!("installing {} into slot {slot}", bundle.version);
+    installer.install(&path, &bundle, |percent| println!("{percent} %")).await?;
+    println!("installed; it is started {}", if reboot { "now" } else { "with the next boot" });
+    if reboot {
+        programs.restart(&starting(&bundle.version)).await;
+    }
+    Ok(())
+}
+
+/// On one thread: nothing here is heavy.
+fn within<E: Display>(program: impl Future<Output = Result<(), E>>) -> ExitCode {
+    let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(program).map_err(|error| error.to_string());
+            // A card may still block one of its threads.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(format!("can't start the async runtime: {error}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Where things are, and what runs here.
+
+use std::fs;
+use std::path::PathBuf;
+
+use frame::update::is_compatible;
+use frame::version::Version;
+
+use crate::cli::Places;
+use crate::slot::Slot;
+
+/// See the module's documentation.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub state: PathBuf,
+    pub run: PathBuf,
+    pub root: PathBuf,
+    pub path: String,
+}
+
+/// Which system runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Running {
+    pub slot: Slot,
+    pub version: Version,
+    /// What it runs on.
+    pub compatible: String,
+}
+
+/// Why that is not known.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unknown {
+    #[error(
+        "no slot on the kernel's command line: U-Boot did not start this system, so nothing here can be updated"
+    )]
+    NoSlot,
+    #[error("{path}: no {key}=: this is no image of scripts/image's", path = .0.display(), key = .1)]
+    NoKey(PathBuf, &'static str),
+}
+
+impl Place {
+    pub(crate) fn new(places: Places) -> Place {
+        let Places { state_dir: state, run_dir: run, root, path } = places;
+        Place { state, run, root, path }
+    }
+
+    /// An absolute path, in the tests' own tree.
+    pub(crate) fn below(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    pub(crate) fn agent_status(&self) -> PathBuf {
+        self.below("/run/stillwatch-agent/status.json")
+    }
+
+    pub(crate) fn agent_config(&self) -> PathBuf {
+        self.below("/etc/stillwatch/agent.toml")
+    }
+
+    /// Which system runs: the kernel's command line and os-release(5) say so.
+    ///
+    /// # Errors
+    /// It is none of ours.
+    pub(crate) fn running(&self) -> Result<Running, Unknown> {
+        let cmdline = fs::read_to_string(self.below("/proc/cmdline")).unwrap_or_default();
+        let slot = Slot::booted(&cmdline).ok_or(Unknown::NoSlot)?;
+        let path = self.below("/usr/lib/os-release");
+        let release = fs::read_to_string(&path).unwrap_or_default();
+        let value = |key: &'static str| {
+            let lines = release.lines().filter_map(|line| line.split_once('='));
+            let value = lines.filter(|(name, _)| *name == key).map(|(_, value)| value).next_back();
+            value.map(|value| value.trim_matches('"')).ok_or(Unknown::NoKey(path.clone(), key))
+        };
+        let version = value("IMAGE_VERSION")?.parse();
+        let version = version.map_err(|_| Unknown::NoKey(path.clone(), "IMAGE_VERSION"))?;
+        let compatible = value("IMAGE_ID")?.to_owned();
+        if !is_compatible(&compatible) {
+            return Err(Unknown::NoKey(path.clone(), "IMAGE_ID"));
+        }
+        Ok(Running { slot, version, compatible })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    pub(crate) fn place(folder: &Path) -> Place {
+        let place = Place {
+            state: folder.join("data"),
+            run: folder.join("run/stillwatch"),
+            root: folder.to_owned(),
+            path: "/nowhere".to_owned(),
+        };
+        for folder in [&place.state, &place.run] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        place
+    }
+
+    fn file(folder: &Path, path: &str, text: &str) {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn which_system_runs_is_what_kernel_and_os_release_say() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let place = place(folder);
+        assert!(matches!(place.running(), Err(Unknown::NoSlot)));
+        file(folder, "proc/cmdline", "rauc.slot=B panic=10\n");
+        assert!(matches!(place.running(), Err(Unknown::NoKey(_, "IMAGE_VERSION"))));
+        file(folder, "usr/lib/os-release", "ID=debian\nIMAGE_VERSION=\"0.1.0-20261128.0312\"\n");
+        assert!(matches!(place.running(), Err(Unknown::NoKey(_, "IMAGE_ID"))));
+        let release = "ID=debian\nIMAGE_ID=stillwatch-debian\nIMAGE_VERSION=0.1.0-20261128.0312\n";
+        file(folder, "usr/lib/os-release", release);
+        let running = place.running().unwrap();
+        assert_eq!((running.slot, running.compatible.as_str()), (Slot::B, "stillwatch-debian"));
+        assert_eq!(running.version.to_string(), "0.1.0-20261128.0312");
+    }
+}

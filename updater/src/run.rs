@@ -1,0 +1,503 @@
+//! The service: first it judges the system that runs, then it looks out for updates, and installs them when it may.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+use frame::version::Version;
+use ladder::Mono;
+use runtime::event::Event;
+use runtime::files::{Survives, publish};
+use runtime::update::{Phase, STATE, State};
+use runtime::{clock, notify, signal};
+
+use crate::install::{ABOUT, Installer, NotInstalled, starting, wall_s};
+use crate::judge::Refusal;
+use crate::may::may;
+use crate::place::{Place, Running};
+use crate::programs::{Bundle, Failed, Programs};
+use crate::record::{Became, Failure, Past, Record, UnderWay};
+use crate::sight;
+use crate::source::{Found, Stamp, Sticks, found};
+use crate::start::Start;
+use crate::trial::{Trial, Verdict, was_at_fault};
+
+/// Between two looks. A trial's minute is measured with it, an update waits for it.
+const TURN: Duration = Duration::from_secs(5);
+
+/// So many files are remembered as looked into; more are looked into again.
+const MAX_LOOKED: usize = 32;
+
+/// Why the service ended, other than because it was told to.
+#[derive(Debug, thiserror::Error)]
+#[error("can't listen for signals: {0}")]
+pub(crate) struct RunError(#[from] io::Error);
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// See [`RunError`].
+pub(crate) async fn run(place: Place, running: Running) -> Result<(), RunError> {
+    let mut stop = std::pin::pin!(signal::stop_requested());
+    let mut updater = Updater::begin(place, running, clock::mono());
+    notify::ready();
+    loop {
+        tokio::select! {
+            signal = &mut stop => {
+                tracing::info!("{}: stopping", signal?);
+                updater.sticks.leave(&updater.place);
+                return Ok(());
+            }
+            () = updater.turn() => {}
+        }
+        tokio::select! {
+            signal = &mut stop => {
+                tracing::info!("{}: stopping", signal?);
+                return Ok(());
+            }
+            () = tokio::time::sleep(TURN) => {}
+        }
+        notify::feed_watchdog();
+    }
+}
+
+/// What the running system has still to show.
+#[derive(Debug)]
+enum Stage {
+    /// A new one, on trial.
+    Trial(Box<Trial>, Version),
+    /// One that was kept before: that it starts.
+    Starting,
+    /// Nothing.
+    Ready,
+}
+
+#[derive(Debug)]
+struct Updater {
+    place: Place,
+    programs: Programs,
+    running: Running,
+    began: Mono,
+    stage: Stage,
+    /// A new version that found no network, until it is known whether the old one does.
+    doubt: Option<Failure>,
+    sticks: Sticks,
+    /// Files that were looked into, and what came of it.
+    looked: HashMap<Stamp, Option<Bundle>>,
+    published: Option<State>,
+    /// What the boot loader's variables could not be written for, last.
+    complaint: Option<Failed>,
+}
+
+impl Updater {
+    fn begin(place: Place, running: Running, now: Mono) -> Updater {
+        let mut record = Record::read(&place.state);
+        let Running { slot, version, .. } = &running;
+        tracing::info!("{version} runs in slot {slot}");
+        let mut doubt = None;
+        let stage = match Start::of(*slot, &record) {
+            Start::Usual => Stage::Starting,
+            Start::Trial(update) if update.failed.is_some() => {
+                // Taken back, and here again: the old one does not start any more.
+                let why = "the system before it does not start any more".to_owned();
+                Event::UpdateKept.say(ABOUT, format_args!("{version} is kept, because {why}"));
+                record.end(Became::Kept, Some(why), wall_s());
+                Stage::Starting
+            }
+            Start::Trial(update) => {
+                let starts = update.starts + 1;
+                let baseline = update.baseline.clone();
+                record.under_way = Some(UnderWay { installed: true, starts, ..update });
+                Event::UpdateTrial.say(
+                    ABOUT,
+                    format_args!("{version} is on trial in slot {slot}, start {starts}"),
+                );
+                Stage::Trial(Box::new(Trial::begin(now, baseline)), version.clone())
+            }
+            Start::FellBack(update) => {
+                let failure = update.failed.clone().unwrap_or_else(|| did_not_come_up(&update));
+                if failure.network_only {
+                    doubt = Some(failure);
+                } else {
+                    taken_back(&mut record, &update.version, failure.why);
+                }
+                Stage::Starting
+            }
+            Start::Interrupted(update) => {
+                let why = "the machine was restarted while it was being installed".to_owned();
+                Event::UpdateNotInstalled
+                    .say(ABOUT, format_args!("{} is not installed: {why}", update.version));
+                record.end(Became::NotInstalled, Some(why), wall_s());
+                Stage::Starting
+            }
+        };
+        let updater = Updater {
+            programs: Programs::new(&place),
+            place,
+            running,
+            began: now,
+            stage,
+            doubt,
+            sticks: Sticks::default(),
+            looked: HashMap::new(),
+            published: None,
+            complaint: None,
+        };
+        updater.write(&record);
+        updater
+    }
+
+    fn write(&self, record: &Record) {
+        if *record == Record::read(&self.place.state) {
+            return;
+        }
+        if let Err(error) = record.write(&self.place.state) {
+            tracing::error!("{}: {error}", self.place.state.display());
+        }
+    }
+
+    async fn turn(&mut self) {
+        let now = clock::mono();
+        match &mut self.stage {
+            Stage::Trial(trial, version) => {
+                let version = version.clone();
+                let seen = sight::seen(&self.place, &self.programs, &self.running.version).await;
+                let verdict = trial.judge(now, &seen);
+                let missing = trial.missing().join("; ");
+                let why = Some(missing).filter(|missing| !missing.is_empty());
+                self.publish(Phase::Trial, Some(&version), None, why);
+                match verdict {
+                    Verdict::Wait => {}
+                    Verdict::Keep => self.keep(&version).await,
+                    Verdict::TakeBack(failure) => self.take_back(&version, failure).await,
+                }
+            }
+            Stage::Starting => {
+                self.publish(Phase::Idle, None, None, None);
+                if self.programs.has_started().await && self.is_good().await {
+                    self.stage = Stage::Ready;
+                }
+            }
+            Stage::Ready if self.doubt.is_some() => self.settle_doubt(now),
+            Stage::Ready => self.look().await,
+        }
+    }
+
+    /// Tells the boot loader that the slot that runs comes up.
+    async fn is_good(&mut self) -> bool {
+        let slot = self.running.slot;
+        let kept = match self.programs.variables().await {
+            Ok(variables) => self.programs.set_variables(&self.place, &variables.keep(slot)).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &kept
+            && self.complaint.as_ref() != Some(error)
+        {
+            tracing::warn!("slot {slot} can't be given its attempts back: {error}");
+        }
+        self.complaint = kept.err();
+        self.complaint.is_none()
+    }
+
+    async fn keep(&mut self, version: &Version) {
+        if !self.is_good().await {
+            // Tried again in the next turn.
+            return;
+        }
+        let mut record = Record::read(&self.place.state);
+        record.end(Became::Kept, None, wall_s());
+        self.write(&record);
+        let Running { slot, .. } = self.running;
+        Event::UpdateKept.say(
+            ABOUT,
+            format_args!(
+                "{version} has proved itself, and is kept: slot {slot} is started from now on"
+            ),
+        );
+        self.stage = Stage::Ready;
+    }
+
+    async fn take_back(&mut self, version: &Version, failure: Failure) {
+        let mut record = Record::read(&self.place.state);
+        let why = failure.why.clone();
+        if let Some(update) = &mut record.under_way {
+            update.failed = Some(failure);
+        }
+        self.write(&record);
+        let slot = self.running.slot;
+        Event::UpdateTakenBack.say(
+            ABOUT,
+            format_args!(
+                "{version} did not prove itself, going back to slot {}: {why}",
+                slot.other()
+            ),
+        );
+        let chosen = match self.programs.variables().await {
+            Ok(variables) => {
+                self.programs.set_variables(&self.place, &variables.take_back(slot)).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = chosen {
+            // Its attempts are used up all the same.
+            tracing::error!("{error}");
+        }
+        self.programs.restart(&format!("the update {version} did not prove itself: {why}")).await;
+    }
+
+    /// Whether the new version was at fault when it found no network.
+    fn settle_doubt(&mut self, now: Mono) {
+        let mut record = Record::read(&self.place.state);
+        let (Some(failure), Some(update)) = (&self.doubt, &record.under_way) else {
+            self.doubt = None;
+            return;
+        };
+        let (version, why) = (update.version.clone(), failure.why.clone());
+        self.publish(Phase::Idle, None, None, None);
+        match was_at_fault(now.since(self.began), sight::machine(&self.place).uploads) {
+            None => return,
+            Some(true) => taken_back(&mut record, &version, why),
+            Some(false) => {
+                let why = format!("{why}; but {} finds no network either", self.running.version);
+                Event::UpdateNotInstalled.say(
+                    ABOUT,
+                    format_args!("{version} could not prove itself, and may try again: {why}"),
+                );
+                record.end(Became::Unproven, Some(why), wall_s());
+            }
+        }
+        self.write(&record);
+        self.doubt = None;
+    }
+
+    /// Looks for a bundle, and installs it if it may be.
+    async fn look(&mut self) {
+        let record = Record::read(&self.place.state);
+        if let Some(update) = &record.under_way {
+            // By hand, without a reboot.
+            let why = "it is started with the next boot".to_owned();
+            return self.publish(Phase::Waiting, Some(&update.version), None, Some(why));
+        }
+        let mut files = found(&self.place);
+        files.extend(self.sticks.look(&self.place));
+        let mut best: Option<(Found, Bundle)> = None;
+        for file in files {
+            if let Some(bundle) = self.look_into(&file, &record).await
+                && best.as_ref().is_none_or(|(_, other)| other.version < bundle.version)
+            {
+                best = Some((file, bundle));
+            }
+        }
+        let Some((file, bundle)) = best else {
+            self.sticks.leave(&self.place);
+            return self.publish(Phase::Idle, None, None, None);
+        };
+        let machine = sight::machine(&self.place);
+        match may(file.origin, &machine, sight::window(&self.place)) {
+            Ok(()) => self.install(&file, &bundle).await,
+            Err(why) => self.publish(Phase::Waiting, Some(&bundle.version), None, Some(why)),
+        }
+        self.sticks.leave(&self.place);
+    }
+
+    /// What is in a file, if it is to be installed. Each file is looked into once.
+    async fn look_into(&mut self, file: &Found, record: &Record) -> Option<Bundle> {
+        if let Some(known) = self.looked.get(&file.stamp) {
+            return known.clone();
+        }
+        let installer = self.installer();
+        let looked = installer.look(&file.path, record).await;
+        let bundle = match looked {
+            Ok(bundle) => Some(bundle),
+            Err(NotInstalled::Refused(refusal @ (Refusal::Runs(_) | Refusal::UnderWay(_)))) => {
+                tracing::debug!("{}: {refusal}", file.path.display());
+                None
+            }
+            Err(error) => {
+                self.refuse(file, None, &error);
+                None
+            }
+        };
+        if self.looked.len() >= MAX_LOOKED {
+            self.looked.clear();
+        }
+        self.looked.insert(file.stamp, bundle.clone());
+        bundle
+    }
+
+    fn installer(&self) -> Installer<'_> {
+        let Updater { place, programs, running, .. } = self;
+        Installer { place, programs, running, older: false }
+    }
+
+    async fn install(&mut self, file: &Found, bundle: &Bundle) {
+        let version = bundle.version.clone();
+        self.publish(Phase::Installing, Some(&version), Some(0), None);
+        let mut percents = Vec::new();
+        let installed = {
+            let (place, programs, running) =
+                (self.place.clone(), self.programs.clone(), self.running.clone());
+            let installer =
+                Installer { place: &place, programs: &programs, running: &running, older: false };
+            let tell = |percent| {
+                percents.push(percent);
+                self.publish(Phase::Installing, Some(&version), Some(percent), None);
+            };
+            installer.install(&file.path, bundle, tell).await
+        };
+        self.sticks.leave(&self.place);
+        match installed {
+            Ok(()) => {
+                self.publish(Phase::Restarting, Some(&version), None, None);
+                self.programs.restart(&starting(&version)).await;
+            }
+            Err(error) => {
+                self.looked.insert(file.stamp, None);
+                self.refuse(file, Some(&version), &error);
+            }
+        }
+    }
+
+    /// Says why a file is not installed. What is no bundle for here is remembered, so that the agent fetches it once.
+    fn refuse(&self, file: &Found, version: Option<&Version>, error: &NotInstalled) {
+        let path = file.path.display();
+        let event = match error {
+            NotInstalled::Refused(_) | NotInstalled::Bad(_) => Event::UpdateRefused,
+            NotInstalled::Failed(_) | NotInstalled::Busy | NotInstalled::Record(_) => {
+                Event::UpdateNotInstalled
+            }
+        };
+        event.say(ABOUT, format_args!("{path} is not installed: {error}"));
+        let offered = || file.offered.as_ref()?.parse().ok();
+        let never = matches!(
+            error,
+            NotInstalled::Bad(_)
+                | NotInstalled::Refused(Refusal::Compatible { .. } | Refusal::Older { .. })
+        );
+        if never && let Some(version) = version.cloned().or_else(offered) {
+            let mut record = Record::read(&self.place.state);
+            let why = Some(error.to_string());
+            record.remember(Past { version, became: Became::Refused, why, wall_s: wall_s() });
+            self.write(&record);
+        }
+    }
+
+    /// Says what is done, if that has changed.
+    fn publish(
+        &mut self,
+        phase: Phase,
+        version: Option<&Version>,
+        percent: Option<u8>,
+        why: Option<String>,
+    ) {
+        let Running { slot, version: system, compatible } = &self.running;
+        let state = State {
+            system: system.to_string(),
+            compatible: compatible.clone(),
+            slot: slot.to_string(),
+            phase,
+            version: version.map(Version::to_string),
+            percent,
+            why,
+            rejected: Record::read(&self.place.state).rejected(),
+        };
+        if self.published.as_ref() == Some(&state) {
+            return;
+        }
+        let said = self.published.as_ref().map(|before| (before.phase, &before.why));
+        if phase == Phase::Waiting && said != Some((phase, &state.why)) {
+            let version = state.version.as_deref().unwrap_or_default();
+            tracing::info!("{version} waits: {}", state.why.as_deref().unwrap_or_default());
+        }
+        let path = self.place.below(STATE);
+        let written = serde_json::to_vec_pretty(&state).map_err(io::Error::from);
+        if let Err(error) = written.and_then(|json| publish(&path, &json, Survives::Exit)) {
+            tracing::warn!("{}: {error}", path.display());
+        }
+        self.published = Some(state);
+    }
+}
+
+fn taken_back(record: &mut Record, version: &Version, why: String) {
+    Event::UpdateTakenBack.say(ABOUT, format_args!("{version} was taken back: {why}"));
+    record.end(Became::TakenBack, Some(why), wall_s());
+}
+
+/// U-Boot has gone back by itself.
+fn did_not_come_up(update: &UnderWay) -> Failure {
+    let why = match update.starts {
+        0 => "it did not come up".to_owned(),
+        1 => "it was started once, and did not come up again".to_owned(),
+        starts => format!("it was started {starts} times, and never proved itself"),
+    };
+    Failure { why, network_only: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::place::tests::place;
+    use crate::record::tests::under_way;
+    use crate::slot::Slot;
+
+    fn begin(folder: &std::path::Path, slot: Slot, update: Option<UnderWay>) -> (Updater, Record) {
+        let place = place(folder);
+        Record { under_way: update, ..Record::default() }.write(&place.state).unwrap();
+        let version = "0.2.0-2.0".parse().unwrap();
+        let running = Running { slot, version, compatible: "c".to_owned() };
+        let updater = Updater::begin(place, running, clock::mono());
+        let record = Record::read(&updater.place.state);
+        (updater, record)
+    }
+
+    #[test]
+    fn each_boot_settles_what_the_one_before_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let begin = |slot, update| begin(folder.path(), slot, update);
+        let update = || under_way("0.2.0-2.0");
+        let failed = |network_only| Some(Failure { why: "no picture".to_owned(), network_only });
+
+        let (updater, _) = begin(Slot::A, None);
+        assert!(matches!(updater.stage, Stage::Starting));
+
+        // Three starts of a new one, counted.
+        let (updater, record) = begin(Slot::B, Some(update()));
+        assert!(matches!(updater.stage, Stage::Trial(..)));
+        assert_eq!(record.under_way.map(|it| it.starts), Some(1));
+        let (_, record) = begin(Slot::A, Some(UnderWay { starts: 2, ..update() }));
+        let past = record.past.first().unwrap();
+        assert_eq!(past.became, Became::TakenBack);
+        assert_eq!(past.why.as_deref(), Some("it was started 2 times, and never proved itself"));
+
+        // Taken back for a reason.
+        let (_, record) = begin(Slot::A, Some(UnderWay { failed: failed(false), ..update() }));
+        assert_eq!(record.past.first().unwrap().why.as_deref(), Some("no picture"));
+        let (updater, record) = begin(Slot::A, Some(UnderWay { failed: failed(true), ..update() }));
+        assert!(updater.doubt.is_some() && record.past.is_empty());
+
+        // And the old one does not start any more.
+        let (updater, record) =
+            begin(Slot::B, Some(UnderWay { failed: failed(false), ..update() }));
+        assert!(matches!(updater.stage, Stage::Starting));
+        assert_eq!(record.past.first().unwrap().became, Became::Kept);
+
+        let (_, record) = begin(Slot::A, Some(UnderWay { installed: false, ..update() }));
+        assert_eq!(record.past.first().unwrap().became, Became::NotInstalled);
+        assert_eq!(record.under_way, None);
+    }
+
+    #[test]
+    fn a_network_that_nobody_finds_is_no_fault_of_the_new_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let failure = Failure { why: "no relay".to_owned(), network_only: true };
+        let update = UnderWay { failed: Some(failure), ..under_way("0.3.0-2.0") };
+        let (mut updater, _) = begin(folder.path(), Slot::A, Some(update));
+        let now = updater.began;
+        updater.settle_doubt(now);
+        assert!(updater.doubt.is_some());
+        updater.settle_doubt(Mono::from_boot(now.since_boot() + Duration::from_secs(600)));
+        let past = Record::read(&updater.place.state).past;
+        assert_eq!(past.first().map(|it| it.became), Some(Became::Unproven));
+        assert!(updater.doubt.is_none());
+    }
+}

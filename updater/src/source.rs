@@ -1,0 +1,241 @@
+//! Where bundles are: what the agent fetched, and what somebody brought on the card's first partition or on a stick.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use runtime::update::{FOLDER, HANDED, Handed};
+
+use crate::may::Origin;
+use crate::place::Place;
+
+/// The agent's own folder.
+const AGENT: &str = "/var/lib/stillwatch-agent";
+
+/// The card's first partition.
+const CARD: &str = "/boot/firmware";
+
+/// Where a stick is mounted, for as long as it is looked into or installed from.
+const STICK: &str = "/run/stillwatch-stick";
+
+/// What sticks are formatted with, in the order in which it is tried.
+const FILE_SYSTEMS: [&str; 3] = ["vfat", "exfat", "ext4"];
+
+/// More in one folder are not looked at.
+const MAX_BUNDLES: usize = 8;
+
+/// A file that may be a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub path: PathBuf,
+    pub origin: Origin,
+    /// The version that the agent was offered; a bundle's own is known once it was looked into.
+    pub offered: Option<String>,
+    /// Changes when the file does.
+    pub stamp: Stamp,
+}
+
+/// What tells one file from another that takes its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Stamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    changed: i64,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Stamp> {
+        // Whose folder it is decides what a name leads to; what is read must be a file itself.
+        let file = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
+        let (device, inode) = (file.dev(), file.ino());
+        Some(Stamp { device, inode, bytes: file.len(), changed: file.mtime() })
+    }
+}
+
+/// What lies there now; sticks are [`Sticks`]' affair.
+pub(crate) fn found(place: &Place) -> Vec<Found> {
+    let mut found: Vec<Found> = handed(place).into_iter().collect();
+    found.extend(brought(&place.below(CARD)));
+    found
+}
+
+fn handed(place: &Place) -> Option<Found> {
+    let folder = place.below(AGENT).join(FOLDER);
+    let Handed { version, file, now } =
+        serde_json::from_slice(&fs::read(folder.join(HANDED)).ok()?).ok()?;
+    let is_name = Path::new(&file).file_name().is_some_and(|name| name == file.as_str());
+    let path = folder.join(file);
+    let stamp = Stamp::of(&path).filter(|_| is_name)?;
+    Some(Found { path, origin: Origin::Relay { now }, offered: Some(version), stamp })
+}
+
+fn brought(folder: &Path) -> Vec<Found> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| is_bundle(path));
+    paths.sort();
+    paths.truncate(MAX_BUNDLES);
+    let found = paths.into_iter().filter_map(|path| {
+        let stamp = Stamp::of(&path)?;
+        Some(Found { path, origin: Origin::Hand, offered: None, stamp })
+    });
+    found.collect()
+}
+
+/// `stillwatch-….raucb`; what computers leave beside it begins with a dot.
+fn is_bundle(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    name.starts_with("stillwatch-") && name.ends_with(".raucb")
+}
+
+/// USB sticks: which were looked into, and the one that is mounted.
+#[derive(Debug, Default)]
+pub(crate) struct Sticks {
+    /// Partitions that are plugged in, and whether there was a bundle.
+    seen: HashMap<String, bool>,
+    mounted: bool,
+}
+
+impl Sticks {
+    /// The bundles of a stick that was plugged in, which is mounted read-only until [`Sticks::leave`].
+    pub(crate) fn look(&mut self, place: &Place) -> Vec<Found> {
+        let plugged = partitions(&place.below("/sys/class/block"));
+        self.seen.retain(|name, _| plugged.contains(name));
+        for name in plugged {
+            if self.seen.get(&name) == Some(&false) {
+                continue;
+            }
+            let found =
+                self.mount(place, &name).then(|| brought(&place.below(STICK))).unwrap_or_default();
+            if self.seen.insert(name.clone(), !found.is_empty()).is_none() {
+                tracing::info!("the stick {name} has {} bundles of Stillwatch", found.len());
+            }
+            if !found.is_empty() {
+                return found;
+            }
+            self.leave(place);
+        }
+        Vec::new()
+    }
+
+    fn mount(&mut self, place: &Place, name: &str) -> bool {
+        self.leave(place);
+        let (device, folder) = (place.below("/dev").join(name), place.below(STICK));
+        let flags =
+            MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        if let Err(error) = fs::create_dir_all(&folder) {
+            tracing::warn!("{}: {error}", folder.display());
+            return false;
+        }
+        self.mounted = FILE_SYSTEMS
+            .iter()
+            .any(|kind| mount(Some(&device), &folder, Some(*kind), flags, None::<&str>).is_ok());
+        self.mounted
+    }
+
+    /// The stick may be pulled out.
+    pub(crate) fn leave(&mut self, place: &Place) {
+        if std::mem::take(&mut self.mounted)
+            && let Err(error) = umount2(&place.below(STICK), MntFlags::MNT_DETACH)
+        {
+            tracing::warn!("{STICK}: {error}");
+        }
+    }
+}
+
+/// What a stick may have its files on: partitions of USB disks, and such disks without any.
+fn partitions(class: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(class) else { return Vec::new() };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter(|entry| {
+            let device = fs::canonicalize(entry.path()).unwrap_or_default();
+            let by_usb = device
+                .components()
+                .any(|part| part.as_os_str().to_string_lossy().starts_with("usb"));
+            by_usb && (device.join("partition").exists() || !has_partitions(&device))
+        })
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names.truncate(MAX_BUNDLES);
+    names
+}
+
+fn has_partitions(disk: &Path) -> bool {
+    let entries = fs::read_dir(disk).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.path().join("partition").exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::place::tests::place;
+
+    #[test]
+    fn what_the_agent_handed_over_is_a_file_of_its_own_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let place = place(root.path());
+        let folder = place.below(AGENT).join(FOLDER);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("stillwatch-2.raucb"), "bundle").unwrap();
+        fs::write(root.path().join("secret"), "x").unwrap();
+        std::os::unix::fs::symlink(root.path().join("secret"), folder.join("link")).unwrap();
+        let hand = |file: &str| {
+            let text = format!("{{\"version\":\"2\",\"file\":\"{file}\"}}");
+            fs::write(folder.join(HANDED), text).unwrap();
+            found(&place)
+        };
+        let good = hand("stillwatch-2.raucb");
+        assert_eq!(good.first().map(|it| it.origin), Some(Origin::Relay { now: false }));
+        for wrong in ["../../../../secret", "/etc/passwd", "link", "", ".", "none"] {
+            assert_eq!(hand(wrong), [], "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_was_brought_is_known_by_its_name() {
+        let root = tempfile::tempdir().unwrap();
+        let place = place(root.path());
+        let card = place.below(CARD);
+        fs::create_dir_all(&card).unwrap();
+        for name in ["config.txt", "stillwatch.toml", "._stillwatch-2.raucb", "STILLW~1.RAU"] {
+            fs::write(card.join(name), "x").unwrap();
+        }
+        assert_eq!(found(&place), []);
+        fs::write(card.join("stillwatch-0.2.0-debian.raucb"), "x").unwrap();
+        fs::write(card.join("Stillwatch-0.1.0-debian.RAUCB"), "x").unwrap();
+        let names: Vec<_> = found(&place).into_iter().map(|it| it.path).collect();
+        assert_eq!(names.len(), 2);
+    }
+
+    #[test]
+    fn sticks_are_what_hangs_on_usb() {
+        let root = tempfile::tempdir().unwrap();
+        let class = root.path().join("class");
+        let device = |path: &str| {
+            let path = root.path().join("devices").join(path);
+            fs::create_dir_all(&path).unwrap();
+            let link = class.join(path.file_name().unwrap());
+            std::os::unix::fs::symlink(&path, link).unwrap();
+            path
+        };
+        fs::create_dir_all(&class).unwrap();
+        for (path, partition) in [
+            ("mmc0/mmcblk0", false),
+            ("mmc0/mmcblk0/mmcblk0p1", true),
+            ("usb1/1-1/sda", false),
+            ("usb1/1-1/sda/sda1", true),
+            ("usb1/1-2/sdb", false),
+        ] {
+            let path = device(path);
+            if partition {
+                fs::write(path.join("partition"), "1").unwrap();
+            }
+        }
+        assert_eq!(partitions(&class), ["sda1", "sdb"]);
+    }
+}
