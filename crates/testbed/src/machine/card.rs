@@ -147,6 +147,37 @@ impl SdCard {
         did(self.mtool("mcopy").arg("-o").arg(&file).arg(format!("::{name}")));
     }
 
+    /// Puts a file of this machine onto the FAT partition, as it is called here.
+    ///
+    /// # Panics
+    /// It can't be read, or there is no room.
+    pub fn bring(&self, file: &Path) {
+        did(self.mtool("mcopy").arg("-o").arg(file).arg("::"));
+    }
+
+    /// Removes a file from it.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn remove(&self, name: &str) {
+        did(self.mtool("mdel").arg(format!("::{name}")));
+    }
+
+    /// Whether a partition holds nothing but zeros.
+    ///
+    /// # Panics
+    /// It can't be read.
+    pub fn is_blank(&self, number: usize) -> bool {
+        let card = File::open(self.path()).expect("a card");
+        let mut piece = vec![0; 1 << 20];
+        let range = self.partition(number);
+        let mut pieces = range.step_by(piece.len());
+        pieces.all(|at| {
+            card.read_exact_at(&mut piece, at).expect("a partition of whole MiB");
+            piece.iter().all(|byte| *byte == 0)
+        })
+    }
+
     /// Reads one.
     ///
     /// # Panics
@@ -299,6 +330,14 @@ impl SdCard {
 fn images() -> &'static Path {
     static IMAGES: OnceLock<PathBuf> = OnceLock::new();
     IMAGES.get_or_init(|| made_by("scripts/image", &["--raw"]))
+}
+
+/// An update that `scripts/test.d/bundle` makes.
+///
+/// # Panics
+/// It can't be made.
+pub fn bundle(name: &str) -> PathBuf {
+    made_by("scripts/test.d/bundle", &[name])
 }
 
 /// Where the programs are that the tests bring along.
