@@ -186,7 +186,7 @@ pub(crate) const KEYS: &[Key] = &[
     },
     Key {
         name: "updates.max_downloads",
-        kind: Kind::Integer(1, 1_000),
+        kind: Kind::Integer(1, 10_000),
         default: "8",
         help: "Most updates that are downloaded at the same time; further ones get 503, and come again.",
     },

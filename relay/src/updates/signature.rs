@@ -162,9 +162,15 @@ fn set_head(length: usize) -> Option<Vec<u8>> {
     Some([&[SET], length.as_slice()].concat())
 }
 
-/// The values inside of a constructed one.
-fn inside<'a>(of: AnyRef<'a>) -> der::Result<Vec<AnyRef<'a>>> {
-    elements(of.value())
+/// The values inside of a sequence, a set, or what stands for one of those.
+fn inside(of: AnyRef<'_>) -> der::Result<Vec<AnyRef<'_>>> {
+    let constructed = of.tag().is_constructed();
+    if constructed { elements(of.value()) } else { Err(of.tag().value_error().into()) }
+}
+
+fn sequence(of: AnyRef<'_>) -> der::Result<Vec<AnyRef<'_>>> {
+    of.tag().assert_eq(Tag::Sequence)?;
+    inside(of)
 }
 
 fn elements(bytes: &[u8]) -> der::Result<Vec<AnyRef<'_>>> {
@@ -184,17 +190,17 @@ fn has_number(value: &AnyRef<'_>, wanted: u32) -> bool {
 
 /// `None`: it is DER, and no such signature.
 fn parts(cms: &[u8]) -> der::Result<Option<Parts<'_>>> {
-    let content = inside(AnyRef::from_der(cms)?)?;
+    let content = sequence(AnyRef::from_der(cms)?)?;
     let [kind, content] = content.as_slice() else { return Ok(None) };
     if kind.value() != SIGNED_DATA || !has_number(content, 0) {
         return Ok(None);
     }
-    let signed = inside(AnyRef::from_der(content.value())?)?;
+    let signed = sequence(AnyRef::from_der(content.value())?)?;
     let [_version, _hashes, encapsulated, rest @ .., signers] = signed.as_slice() else {
         return Ok(None);
     };
     // What is signed alone, without its content, is RAUC's format "plain".
-    let encapsulated = inside(*encapsulated)?;
+    let encapsulated = sequence(*encapsulated)?;
     let Some(manifest) = encapsulated.get(1).filter(|content| has_number(content, 0)) else {
         return Ok(None);
     };
@@ -214,11 +220,11 @@ fn parts(cms: &[u8]) -> der::Result<Option<Parts<'_>>> {
 }
 
 fn signer(info: AnyRef<'_>) -> der::Result<Option<Signer<'_>>> {
-    let parts = inside(info)?;
+    let parts = sequence(info)?;
     let [_version, _who, hash, attributes, _algorithm, signature, ..] = parts.as_slice() else {
         return Ok(None);
     };
-    let hash = inside(*hash)?;
+    let hash = sequence(*hash)?;
     let right = has_number(attributes, 0) && signature.tag() == Tag::OctetString;
     Ok(hash.first().filter(|_| right).map(|hash| Signer {
         hash: hash.value(),

@@ -90,9 +90,11 @@ fn a_byte_that_is_changed_or_missing_shows() {
     let trailer: [u8; 8] = bundle[length - 8..].try_into().unwrap();
     let signature = length - 8 - usize::try_from(u64::from_be_bytes(trailer)).unwrap();
     let mut places: Vec<usize> = (0..signature).step_by(length / 40).collect();
-    // The last block of hashes, each part of the signature, its length.
     places.extend([signature - 4096, signature - 4000]);
-    places.extend((signature..length - 700).step_by(41));
+    // What is signed, how it was signed, and how long that is. The rest of it, such as names, the camera looks at.
+    let manifest = bundle.windows(8).position(|bytes| bytes == b"[update]").unwrap();
+    places.extend((manifest..manifest + MANIFEST.len()).step_by(7));
+    places.extend((length - 8 - 256..length - 8).step_by(17));
     places.extend(length - 8..length);
     for place in places {
         let mut other = bundle.clone();
