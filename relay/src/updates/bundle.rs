@@ -2,7 +2,7 @@
 //!
 //! From its beginning: a squashfs, padded to blocks; dm-verity's hashes of it; a CMS signature with the manifest inside;
 //! its length, 8 bytes, big-endian. The manifest names the root of the hashes, so a single byte that was changed or is
-//! missing shows, whoever signed it. Whether that was somebody whom cameras trust is theirs to say; with a keyring
+//! missing shows, whoever signed it; only where nobody signs anything, such as in the names of who did, it does not. Whether that was somebody whom cameras trust is theirs to say; with a keyring
 //! it is looked at here as well.
 
 use std::fs::File;

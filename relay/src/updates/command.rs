@@ -42,6 +42,7 @@ pub(crate) enum Command {
     /// Change which cameras get a version
     Set {
         /// Such as 0.2.0-20261128.0312
+        #[arg(id = "which", value_name = "VERSION")]
         version: Version,
         /// The cameras of this channel get it
         #[arg(long, value_name = "NAME")]
@@ -53,16 +54,19 @@ pub(crate) enum Command {
     /// Give a version to no further camera
     Pause {
         /// Such as 0.2.0-20261128.0312
+        #[arg(id = "which", value_name = "VERSION")]
         version: Version,
     },
     /// Give it to cameras again
     Resume {
         /// Such as 0.2.0-20261128.0312
+        #[arg(id = "which", value_name = "VERSION")]
         version: Version,
     },
     /// Forget a version, and delete its file
     Remove {
         /// Such as 0.2.0-20261128.0312
+        #[arg(id = "which", value_name = "VERSION")]
         version: Version,
     },
     /// Give a camera no updates
@@ -301,4 +305,14 @@ fn list_json(folder: &Folder) -> Result<String, CommandError> {
     let json = serde_json::json!({ "published": index.published, "cameras": cameras });
     // Our own structure always serialises.
     Ok(serde_json::to_string_pretty(&json).unwrap_or_default() + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        crate::cli::Cli::command().debug_assert();
+    }
 }
