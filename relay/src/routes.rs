@@ -194,14 +194,8 @@ impl Site {
                 })
             }),
             Target::UploadSocket(id) => self.upload_socket(&id, request),
-            Target::Update(id) => match self.may_update(Some(&id), &request) {
-                Ok(()) => self.updates.offer(&id, &request.query),
-                Err(refused) => *refused,
-            },
-            Target::Bundle(sha256) => match self.may_update(None, &request) {
-                Ok(()) => self.updates.download(&sha256, &request.method, &request.headers).await,
-                Err(refused) => *refused,
-            },
+            Target::Update(id) => self.offer(&id, &request),
+            Target::Bundle(sha256) => self.download(&sha256, &request).await,
             Target::CameraHealth(id) => self.with(&id, |c| status::camera_health(c, now)),
             Target::Health => status::health(&self.store),
             Target::Status => status::status(self, now),
@@ -246,6 +240,21 @@ impl Site {
             Page::Test(id) => self.with(&id, |_| page::test()),
             // Only sent to.
             Page::OwnerUpdate(_) => respond::method_not_allowed("POST"),
+        }
+    }
+
+    /// Which update a camera may have.
+    fn offer(&self, id: &CameraId, request: &Request) -> Response {
+        match self.may_update(Some(id), request) {
+            Ok(()) => self.updates.offer(id, &request.query),
+            Err(refused) => *refused,
+        }
+    }
+
+    async fn download(&self, sha256: &str, request: &Request) -> Response {
+        match self.may_update(None, request) {
+            Ok(()) => self.updates.download(sha256, &request.method, &request.headers).await,
+            Err(refused) => *refused,
         }
     }
 

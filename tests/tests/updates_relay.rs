@@ -2,7 +2,6 @@
 //! requests over real sockets.
 
 #![expect(
-    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "it is test code, and a panic is how a test fails"
@@ -11,7 +10,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -152,6 +151,9 @@ impl Scene {
     /// Waits until a camera is offered this version, or none.
     fn is_offered(&self, camera: &str, version: Option<&str>) -> Option<Value> {
         eventually(&format!("{camera} is offered {version:?}"), SOON, || {
+            if self.ask(camera, RUNS).status() == 503 {
+                return Err("the lists were not read yet".to_owned());
+            }
             let offer = self.offered(camera);
             let found = offer.as_ref().map(|offer| offer["version"].as_str().unwrap());
             if found == version { Ok(offer.clone()) } else { Err(format!("{offer:?}")) }
@@ -397,6 +399,34 @@ fn shares_pauses_channels_and_the_owners_word() {
 }
 
 #[test]
+fn what_root_publishes_is_the_relays() {
+    let scene = scene("");
+    let data = scene.relay.data();
+    let nobody = 65_534;
+    if std::os::unix::fs::chown(data, Some(nobody), Some(nobody)).is_err() {
+        eprintln!("SKIPPED: only root can give a folder to somebody");
+        return;
+    }
+    // What others can't read.
+    let bundle = WORKSHOP.bundle("root", NEW, 20_000);
+    fs::set_permissions(&bundle, fs::Permissions::from_mode(0o600)).unwrap();
+    // Where the relay's user could have root write.
+    let elsewhere = WORKSHOP.changed("elsewhere", b"root's own");
+    fs::create_dir(scene.file("")).unwrap();
+    std::os::unix::fs::chown(scene.file(""), Some(nobody), Some(nobody)).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, scene.file(".adding.raucb")).unwrap();
+    assert!(scene.add(&bundle, &[]).is_err());
+    assert_eq!(fs::read(&elsewhere).unwrap(), b"root's own");
+    let _ = fs::remove_file(scene.file(".adding.raucb"));
+    scene.add(&bundle, &[]).unwrap();
+    scene.updates(&["hold", "garden"]).unwrap();
+    for entry in fs::read_dir(scene.file("")).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().uid(), nobody, "{entry:?}");
+    }
+}
+
+#[test]
 fn the_owners_page_decides_and_no_other_sites_does() {
     let scene = scene("");
     scene.add(&WORKSHOP.bundle("decided", NEW, 20_000), &[]).unwrap();
@@ -535,7 +565,7 @@ fn the_owner_sees_updates_and_decides_with_buttons() {
         &format!("{RUNS}, slot A"),
         &format!("{NEW} is being downloaded, 42%, slow network"),
         &format!("{NEWER} was taken back: no picture came"),
-        "25 % of the cameras in channel stable",
+        "25% of the cameras in channel stable",
         "paused: by its owner",
         "channel beta",
     ] {
@@ -555,6 +585,10 @@ fn the_owner_sees_updates_and_decides_with_buttons() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
     tab.resize(1000, 1100, 1.0, false);
     tab.screenshot(&folder.join("owner-updates.png"));
+    tab.resize(390, 1100, 1.0, true);
+    tab.screenshot(&folder.join("owner-updates-phone.png"));
+    let wide = "document.documentElement.scrollWidth > innerWidth";
+    assert_eq!(tab.eval(wide), json!(false), "it fits a phone");
     tab.press("[data-camera=garden] [data-do=release]", "Enter");
     tab.becomes("document.querySelector('[data-camera=garden] [data-do=release]').disabled");
     assert_eq!(scene.offered("garden"), None, "it is not among the first quarter");

@@ -21,6 +21,10 @@ function bytesText(bytes) {
 
 const count = new Intl.NumberFormat(language);
 
+function percentText(percent) {
+  return new Intl.NumberFormat(language, { style: "percent" }).format(percent / 100);
+}
+
 /** Words and numbers of those that are not 0. */
 function countsText(counts) {
   const some = Object.entries(counts).filter(([, n]) => n > 0);
@@ -69,7 +73,7 @@ function uplinkText({ uplink_rate: rate, quality, divisor }) {
 /** What the camera's update is doing, how far it is and what for it waits. */
 function updateText({ version, doing, percent, why }) {
   const parts = [fill(texts[`update_${doing}`], { version })];
-  if (percent !== undefined) parts.push(new Intl.NumberFormat(language, { style: "percent" }).format(percent / 100));
+  if (percent !== undefined) parts.push(percentText(percent));
   if (why) parts.push(why);
   return parts.join(", ");
 }
@@ -187,7 +191,7 @@ function showCamera(camera, owner) {
 /** What is published, newest first. */
 function published({ problem, published }) {
   const words = ({ channel, percent, paused }) => {
-    const share = fill(texts.share, { percent: count.format(percent), channel });
+    const share = fill(texts.share, { percent: percentText(percent), channel });
     return paused ? `${share}; ${fill(texts.stopped, { why: paused })}` : share;
   };
   const rows = published.toReversed().map((update) => [

@@ -106,15 +106,7 @@ impl Config {
         let listen = listen_address(&relay.listen, &place)?;
         let limits = freshness.limits();
         let cameras = read_cameras(cameras, limits, file)?;
-        if cameras.len() > relay.max_cameras {
-            return Err(ConfigError::Value(format!(
-                "{}relay.max_cameras is {}, but {} cameras are configured (\"default\" is always \
-                 one)",
-                place("relay.max_cameras"),
-                relay.max_cameras,
-                cameras.len()
-            )));
-        }
+        have_places(cameras.len(), relay.max_cameras, &place)?;
         let with_own = cameras.values().any(|camera| camera.password.is_some());
         let (password, password_note) = find_password(relay, with_own)?;
         let proxies = list("relay.proxies", &relay.proxies, "127.0.0.0/8 ::1/128", &place)?;
@@ -198,6 +190,20 @@ fn updates_config(
         stop_after: raw.stop_after,
         channels: channels.collect(),
     }
+}
+
+fn have_places(
+    cameras: usize,
+    max: usize,
+    place: &impl Fn(&str) -> String,
+) -> Result<(), ConfigError> {
+    if cameras <= max {
+        return Ok(());
+    }
+    Err(ConfigError::Value(format!(
+        "{}relay.max_cameras is {max}, but {cameras} cameras are configured (\"default\" is always one)",
+        place("relay.max_cameras"),
+    )))
 }
 
 fn listen_address(text: &str, place: &impl Fn(&str) -> String) -> Result<SocketAddr, ConfigError> {

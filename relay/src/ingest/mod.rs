@@ -327,9 +327,10 @@ impl Ingest {
     /// What an agent says of its machine; of a camera that has no picture yet nobody asks.
     fn report(&self, id: &CameraId, report: Report) {
         if let Some(camera) = self.board.find(id) {
-            let before = camera.report();
-            self.updates.reported(id, before.as_ref().map(|(report, _)| &**report), &report);
-            camera.reported(report, runtime::clock::mono());
+            let (before, now) = (camera.report(), runtime::clock::mono());
+            let before = before.as_ref().map(|(report, at)| (&**report, now.since(*at)));
+            self.updates.reported(id, before, &report);
+            camera.reported(report, now);
         }
     }
 

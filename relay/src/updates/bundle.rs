@@ -107,14 +107,26 @@ pub(crate) struct Bundle {
 }
 
 impl Bundle {
-    /// Opens one, and reads all but its content. With a keyring, it is looked whether somebody in it signed, at a time
+    /// Opens a file, which may be read by this user only.
+    pub(crate) fn file(path: &Path) -> Result<File, BadBundle> {
+        File::open(path)
+            .map_err(|error| BadBundle { path: path.into(), why: Wrong::Unreadable(error) })
+    }
+
+    /// Reads all but its content. With a keyring, it is looked whether somebody in it signed, at a time
     /// since the Unix epoch.
     pub(crate) fn open(
         path: &Path,
+        file: File,
         keyring: Option<&[CertificateDer<'static>]>,
         now: Duration,
     ) -> Result<Bundle, BadBundle> {
-        read(path, keyring, now).map_err(|why| BadBundle { path: path.into(), why })
+        read(path, file, keyring, now).map_err(|why| BadBundle { path: path.into(), why })
+    }
+
+    /// The file that was looked at.
+    pub(crate) fn into_file(self) -> File {
+        self.file
     }
 
     /// Reads its content: whether it is what its manifest says.
@@ -137,10 +149,10 @@ impl Bundle {
 
 fn read(
     path: &Path,
+    mut file: File,
     keyring: Option<&[CertificateDer<'static>]>,
     now: Duration,
 ) -> Result<Bundle, Wrong> {
-    let mut file = File::open(path).map_err(Wrong::Unreadable)?;
     let about = file.metadata().map_err(Wrong::Unreadable)?;
     if !about.is_file() {
         return Err(Wrong::NoFile);
@@ -169,7 +181,7 @@ fn read(
     }
     let manifest = manifest(&String::from_utf8_lossy(&signed.manifest))?;
     let block = BLOCK as u64;
-    let whole = payload % block == 0 && manifest.tree_bytes % block == 0;
+    let whole = payload.is_multiple_of(block) && manifest.tree_bytes.is_multiple_of(block);
     if !whole || manifest.tree_bytes == 0 || manifest.tree_bytes + block > payload {
         return Err(Wrong::Sizes);
     }

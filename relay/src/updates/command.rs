@@ -114,6 +114,9 @@ pub(crate) enum CommandError {
 /// Does it; returns what to print.
 pub(crate) fn run(command: &Command, files: &UpdatesFiles) -> Result<String, CommandError> {
     let folder = Folder::in_data(&files.data_dir);
+    if !matches!(command, Command::Add { .. }) {
+        folder.become_owner()?;
+    }
     match command {
         Command::Add { file, channel, percent } => {
             let keyring = files.keyring.as_deref().map(read_keyring).transpose()?;
@@ -151,10 +154,12 @@ fn add(
 ) -> Result<String, CommandError> {
     let now = Duration::from_micros(clock::wall_us().unsigned_abs());
     // First what can be known at once. Then a copy, which nobody changes any more, is looked at from end to end.
-    Bundle::open(file, keyring, now)?;
-    let coming = Coming::copy(folder, file)?;
+    let source = Bundle::open(file, Bundle::file(file)?, keyring, now)?.into_file();
+    folder.become_owner()?;
+    let coming = Coming::copy(folder, file, &source)?;
     let named = |bad: BadBundle| bad.of(file);
-    let mut bundle = Bundle::open(&coming.path, keyring, now).map_err(named)?;
+    let copy = Bundle::file(&coming.path)?;
+    let mut bundle = Bundle::open(&coming.path, copy, keyring, now).map_err(named)?;
     bundle.check().map_err(named)?;
     let mut update = Published {
         version: bundle.manifest.version.clone(),

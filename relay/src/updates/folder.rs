@@ -2,11 +2,13 @@
 //! write it, each under a lock. Everything here waits for the disk.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::ErrorKind::{NotADirectory, NotFound};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use frame::sign::to_hex;
+use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 use ring::digest::{Context, SHA256};
 use runtime::files::{Survives, replace};
 
@@ -19,9 +21,6 @@ const MAX_LIST: u64 = 4 << 20;
 /// How a bundle is copied.
 const BUFFER: usize = 256 << 10;
 
-/// For the relay's group, which may be that of a web server; there is nothing secret in it.
-const MODE: u32 = 0o640;
-
 /// What can go wrong with it. Each names the place and the fix.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FolderError {
@@ -33,6 +32,13 @@ pub(crate) enum FolderError {
         path = .0.display(), why = .1
     )]
     Garbage(PathBuf, String),
+    #[error(
+        "{path}: {error}; it is the relay's data folder: start the relay once, or name another with --data-dir",
+        path = .0.display(), error = .1
+    )]
+    NoData(PathBuf, io::Error),
+    #[error("can't become the user to whom {path} belongs: {error}", path = .0.display(), error = .1)]
+    NotOwner(PathBuf, nix::Error),
     #[error("another `updates add` is running; try again when it is done")]
     Adding,
 }
@@ -121,33 +127,29 @@ impl Folder {
 
     fn lock_file(&self, name: &str) -> Result<File, FolderError> {
         let path = self.path.join(name);
-        let mut options = OpenOptions::new();
-        let opened = options.write(true).create(true).truncate(false).mode(MODE).open(&path);
-        let file = opened.map_err(|error| FolderError::Io(path.clone(), error))?;
-        self.own(&path);
-        Ok(file)
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        opened.map_err(|error| FolderError::Io(path, error))
     }
 
     fn make(&self) -> Result<(), FolderError> {
         match fs::create_dir(&self.path) {
-            Ok(()) => {
-                self.own(&self.path);
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(FolderError::Io(self.path.clone(), error)),
         }
     }
 
-    /// Root's command line writes for the relay's user, to whom the data folder belongs.
-    fn own(&self, path: &Path) {
+    /// Root's command line goes on as the user to whom the relay's data belongs: what it writes is the relay's, and
+    /// nothing that the relay may have put there leads it elsewhere. For good.
+    pub(crate) fn become_owner(&self) -> Result<(), FolderError> {
         let data = self.path.parent().unwrap_or(&self.path);
-        if nix::unistd::geteuid().is_root()
-            && let Ok(about) = fs::metadata(data)
-        {
-            // Where that can't be, the relay says that it can't read it.
-            let _ = std::os::unix::fs::chown(path, Some(about.uid()), Some(about.gid()));
+        let about = fs::metadata(data).map_err(|error| FolderError::NoData(data.into(), error))?;
+        let (user, group) = (Uid::from_raw(about.uid()), Gid::from_raw(about.gid()));
+        if !geteuid().is_root() || user.is_root() {
+            return Ok(());
         }
+        let became = setgroups(&[group]).and_then(|()| setgid(group)).and_then(|()| setuid(user));
+        became.map_err(|error| FolderError::NotOwner(data.into(), error))
     }
 }
 
@@ -163,7 +165,6 @@ impl Locked<'_> {
     fn write(&self, path: &Path, text: &str) -> Result<(), FolderError> {
         let written = replace(path, text.as_bytes(), Survives::PowerCut);
         written.map_err(|error| FolderError::Io(path.into(), error))?;
-        self.folder.own(path);
         Ok(())
     }
 
@@ -194,8 +195,8 @@ pub(crate) struct Coming {
 }
 
 impl Coming {
-    /// Copies a file.
-    pub(crate) fn copy(folder: &Folder, from: &Path) -> Result<Coming, FolderError> {
+    /// Copies a file that is called `from`.
+    pub(crate) fn copy(folder: &Folder, from: &Path, file: &File) -> Result<Coming, FolderError> {
         folder.make()?;
         let lock = folder.lock_adding()?;
         let path = folder.path.join(".adding.raucb");
@@ -203,10 +204,9 @@ impl Coming {
             Coming { folder: folder.clone(), path, sha256: String::new(), _lock: lock };
         let source = |error| FolderError::Io(from.into(), error);
         let target = |error| FolderError::Io(coming.path.clone(), error);
-        let mut reading = File::open(from).map_err(source)?;
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(MODE);
-        let mut writing = options.open(&coming.path).map_err(target)?;
+        let mut reading = file;
+        reading.rewind().map_err(source)?;
+        let mut writing = File::create(&coming.path).map_err(target)?;
         let (mut buffer, mut hash) = (vec![0; BUFFER], Context::new(&SHA256));
         loop {
             let length = reading.read(&mut buffer).map_err(source)?;
@@ -219,7 +219,6 @@ impl Coming {
         }
         writing.sync_all().map_err(target)?;
         coming.sha256 = to_hex(hash.finish().as_ref());
-        folder.own(&coming.path);
         Ok(coming)
     }
 
@@ -244,7 +243,8 @@ fn read_list(path: &Path) -> Result<Option<String>, FolderError> {
     let failed = |error| FolderError::Io(path.into(), error);
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // Where there is no folder nothing is published.
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
     let mut bytes = Vec::new();

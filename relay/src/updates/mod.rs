@@ -50,6 +50,9 @@ const MAX_LETTERS: usize = 64;
 /// How long the disk may take for what the owner decides.
 const DECIDED_WITHIN: Duration = Duration::from_secs(10);
 
+/// Steps of a camera that follow each other sooner are not told: real ones are minutes.
+const LINE_SPACING: Duration = Duration::from_millis(500);
+
 /// What an update is doing that the camera has in its hands: nothing is to be started any more.
 const BEGUN: [&str; 3] = ["installing", "restarting", "trial"];
 
@@ -176,9 +179,17 @@ impl Updates {
         }
     }
 
-    /// A camera told of itself; `before` is what it told before.
-    pub(crate) fn reported(&self, camera: &CameraId, before: Option<&Report>, now: &Report) {
-        journal::say(camera, before, now);
+    /// A camera told of itself; `before` is what it told before, and how long ago.
+    pub(crate) fn reported(
+        &self,
+        camera: &CameraId,
+        before: Option<(&Report, Duration)>,
+        now: &Report,
+    ) {
+        // Whoever tells of another step with each frame does not fill the log.
+        if before.is_none_or(|(_, ago)| ago >= LINE_SPACING) {
+            journal::say(camera, before.map(|(before, _)| before), now);
+        }
         let known = self.known();
         let standing = known.standings.of(camera);
         if let Some(rejection) = now.rejected.as_ref().and_then(rejection)

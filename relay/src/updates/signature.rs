@@ -184,8 +184,7 @@ fn elements(bytes: &[u8]) -> der::Result<Vec<AnyRef<'_>>> {
 
 /// A value with the context-specific tag of this number.
 fn has_number(value: &AnyRef<'_>, wanted: u32) -> bool {
-    let number = wanted.try_into().map(der::TagNumber);
-    matches!(value.tag(), Tag::ContextSpecific { number: found, .. } if number == Ok(found))
+    matches!(value.tag(), Tag::ContextSpecific { number, .. } if number.value() == wanted)
 }
 
 /// `None`: it is DER, and no such signature.

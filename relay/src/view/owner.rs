@@ -158,7 +158,12 @@ pub(crate) async fn decide<B: Buf>(
     };
     match site.updates.decide(id, wish).await {
         Ok(()) => {
-            tracing::info!(camera = %id, "camera {id}: its owner decides of its updates: {wish:?}");
+            let does = match wish {
+                Some(Wish::Start) => "starts the newest update of",
+                Some(Wish::Hold) => "holds updates of",
+                None => "releases updates of",
+            };
+            tracing::info!(camera = %id, "the owner {does} camera {id}");
             respond::empty(StatusCode::NO_CONTENT)
         }
         Err(why) => respond::later(&why),

@@ -56,7 +56,8 @@ fn look(
 ) -> Result<Manifest, Wrong> {
     let path = folder.path().join("looked-at.raucb");
     fs::write(&path, bytes).unwrap();
-    let mut bundle = Bundle::open(&path, keyring, now()).map_err(|bad| bad.why)?;
+    let mut bundle =
+        Bundle::open(&path, File::open(&path).unwrap(), keyring, now()).map_err(|bad| bad.why)?;
     assert_eq!(bundle.bytes, bytes.len() as u64);
     bundle.check().map_err(|bad| bad.why)?;
     Ok(bundle.manifest)
@@ -181,7 +182,9 @@ fn with_a_keyring_the_signer_has_to_be_in_it_or_below_it() {
     let path = folder.path().join("looked-at.raucb");
     fs::write(&path, &chained).unwrap();
     let later = now() + Duration::from_secs(366 * 86_400);
-    assert!(Bundle::open(&path, Some(&read("root.pem")), later).is_err());
+    assert!(
+        Bundle::open(&path, File::open(&path).unwrap(), Some(&read("root.pem")), later).is_err()
+    );
     for garbage in [
         "",
         "-----BEGIN CERTIFICATE-----\n",
