@@ -589,6 +589,8 @@ fn the_owner_sees_updates_and_decides_with_buttons() {
     tab.screenshot(&folder.join("owner-updates-phone.png"));
     let wide = "document.documentElement.scrollWidth > innerWidth";
     assert_eq!(tab.eval(wide), json!(false), "it fits a phone");
+    let tall = "document.querySelector('.updates').offsetHeight > 250";
+    assert_eq!(tab.eval(tall), json!(false), "what is published is read in lines");
     tab.press("[data-camera=garden] [data-do=release]", "Enter");
     tab.becomes("document.querySelector('[data-camera=garden] [data-do=release]').disabled");
     assert_eq!(scene.offered("garden"), None, "it is not among the first quarter");
