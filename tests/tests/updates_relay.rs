@@ -548,6 +548,53 @@ fn downloads_share_what_they_may_take() {
 }
 
 #[test]
+fn who_takes_nothing_gives_its_place_back() {
+    let scene = scene("updates.max_downloads = 1\nrelay.peer_timeout = \"1s\"");
+    scene.add(&WORKSHOP.bundle("stalled", NEW, 8_000_000), &[]).unwrap();
+    let offer = scene.is_offered("garden", Some(NEW)).unwrap();
+    let path = offer["path"].as_str().unwrap();
+    let mut stream = TcpStream::connect(scene.relay.address).unwrap();
+    let head =
+        format!("GET {path} HTTP/1.1\r\nHost: r\r\nAuthorization: Bearer {PASSWORD}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    eventually("a download", SOON, || {
+        if scene.metric("stillwatch_update_downloads 1") { Ok(()) } else { Err("none") }
+    });
+    let part = [BEARER, ("Range", "bytes=0-9")];
+    assert_eq!(scene.get(path, &part).status(), 503);
+    eventually("its place", SOON, || {
+        let answer = scene.get(path, &part);
+        if answer.status() == 206 { Ok(()) } else { Err(answer.first) }
+    });
+}
+
+#[test]
+fn many_commands_at_the_same_time_lose_nothing() {
+    let scene = scene("");
+    let bundles: Vec<PathBuf> = (0..4)
+        .map(|n| WORKSHOP.bundle(&format!("many-{n}"), &format!("0.2.{n}-1.1"), 20_000))
+        .collect();
+    std::thread::scope(|scope| {
+        for n in 0..12 {
+            let scene = &scene;
+            scope.spawn(move || scene.updates(&["hold", &format!("camera-{n}")]).unwrap());
+        }
+        for bundle in &bundles {
+            let scene = &scene;
+            scope.spawn(move || {
+                eventually("its turn", SOON, || {
+                    let added = scene.add(bundle, &[]);
+                    added.inspect_err(|why| assert!(why.contains("is running"), "{why}"))
+                })
+            });
+        }
+    });
+    let listed: Value = serde_json::from_str(&scene.updates(&["list", "--json"]).unwrap()).unwrap();
+    assert_eq!(listed["cameras"].as_object().unwrap().len(), 12);
+    assert_eq!(listed["published"].as_array().unwrap().len(), 4);
+}
+
+#[test]
 fn the_owner_sees_updates_and_decides_with_buttons() {
     let scene = scene("[cameras.garden]\ntitle = \"Garden\"\n[cameras.shed]\nchannel = \"beta\"\n");
     scene.add(&WORKSHOP.bundle("seen", NEW, 200_000), &["--percent", "25"]).unwrap();

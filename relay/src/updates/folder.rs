@@ -24,7 +24,7 @@ const BUFFER: usize = 256 << 10;
 /// What can go wrong with it. Each names the place and the fix.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FolderError {
-    #[error("{path}: {error}", path = .0.display(), error = .1)]
+    #[error("{path}: {error}{hint}", path = .0.display(), error = .1, hint = hint(.1))]
     Io(PathBuf, io::Error),
     #[error(
         "{path}: this is not as it was written: {why}. Nothing is changed until it is mended, or removed: then \
@@ -41,6 +41,11 @@ pub(crate) enum FolderError {
     NotOwner(PathBuf, nix::Error),
     #[error("another `updates add` is running; try again when it is done")]
     Adding,
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    let denied = error.kind() == io::ErrorKind::PermissionDenied;
+    if denied { "; do this as root, or as the relay's user" } else { "" }
 }
 
 /// Tells a file from the one that was there before.

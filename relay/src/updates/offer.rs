@@ -178,7 +178,52 @@ mod tests {
         assert_eq!(places, PLACES);
     }
 
+    fn any_published() -> impl Strategy<Value = Published> {
+        let names = prop::sample::select(vec!["stillwatch-debian", "stillwatch-bare"]);
+        let channels = prop::sample::select(vec!["stable", "beta"]);
+        let paused = prop::option::of(Just("it is bad".to_owned()));
+        (0_u32..9, names, channels, 0_u8..=100, paused).prop_map(
+            |(minor, compatible, channel, percent, paused)| Published {
+                compatible: compatible.to_owned(),
+                channel: channel.parse().unwrap(),
+                percent,
+                paused,
+                ..published(&format!("0.{minor}.0-1.1"))
+            },
+        )
+    }
+
     proptest! {
+        #[test]
+        fn whatever_is_published_nobody_gets_what_is_not_meant_for_it(
+            all in prop::collection::vec(any_published(), 0..12),
+            has in 0_u32..9, rejects in 0_u32..9,
+            wish in prop::sample::select(vec![None, Some(Wish::Start), Some(Wish::Hold)]),
+        ) {
+            let standing = Standing { wish, ..rejected(&format!("0.{rejects}.0-1.1")) };
+            let asks = Asks {
+                camera: &"garden".parse().unwrap(),
+                compatible: "stillwatch-debian",
+                version: &format!("0.{has}.0-1.1").parse().unwrap(),
+                channel: &Channel::default(),
+                standing: &standing,
+            };
+            let newest = asks.newer(&all).map(|update| &update.version).max();
+            let Some(offered) = asks.offer(&all) else {
+                prop_assert!(wish != Some(Wish::Start) || newest.is_none());
+                return Ok(());
+            };
+            prop_assert!(wish != Some(Wish::Hold));
+            prop_assert!(offered.version > *asks.version && offered.compatible == asks.compatible);
+            prop_assert_eq!(&offered.channel, asks.channel);
+            if wish == Some(Wish::Start) {
+                prop_assert_eq!(Some(&offered.version), newest);
+            } else {
+                let known_bad = standing.has_rejected(&offered.version);
+                prop_assert!(offered.paused.is_none() && !known_bad && offered.percent > 0);
+            }
+        }
+
         #[test]
         fn a_greater_share_has_all_of_a_smaller_one(
             camera in "[a-z0-9][a-z0-9-]{0,31}", made in 0_u32..99_999_999, one in 0_u8..=100, other in 0_u8..=100,
