@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! serve ──► routes ──► ingest ──► board ──► view ◄── scale (threads)
-//!                        │          │
-//!                        └► store   ├──► export     files for a web server
+//!            │           │          │
+//!            └► updates  └► store   ├──► export     files for a web server
 //!                          (thread) ├──► watch      says when a camera's state changes
 //!                                   └──► supervise  tells systemd
 //! ```
@@ -32,6 +32,7 @@ use crate::routes::{self, Site};
 use crate::scale::Scaler;
 use crate::store::{Milestones, Restore, Store, StoreConfig};
 use crate::supervise::{self, Supervisor};
+use crate::updates::Updates;
 use crate::view::owner::Owner;
 use crate::view::page::Pages;
 use crate::watch;
@@ -100,7 +101,10 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         }
     }
     let scaler = Scaler::start(config.max_sizes, &metrics).map_err(RunError::Thread)?;
-    let parts = Parts { board: Arc::clone(&board), store: store.clone(), scaler, metrics };
+    let counts = metrics.updates.clone();
+    let updates = Updates::start(config.updates.clone(), Arc::clone(&board), counts)
+        .map_err(RunError::Thread)?;
+    let parts = Parts { board: Arc::clone(&board), store: store.clone(), scaler, metrics, updates };
     let mut tasks = start(&config, listener, parts);
     tracing::info!("listening on {address}");
     notify::ready();
@@ -131,28 +135,30 @@ struct Parts {
     store: Store,
     scaler: Scaler,
     metrics: Arc<Metrics>,
+    updates: Arc<Updates>,
 }
 
 fn start(config: &Config, listener: TcpListener, parts: Parts) -> Tasks {
-    let Parts { board, store, scaler, metrics } = parts;
+    let Parts { board, store, scaler, metrics, updates } = parts;
     let own = config.cameras.iter().filter_map(|(id, c)| Some((id, c.password.as_ref()?)));
     let passwords = Passwords::new(config.password.as_ref(), own);
     let connections = Connections::new(&config.connections, metrics.connections_observer());
     let (strangers, kept) = (metrics.refusals(None), store.clone());
     let signing = config.cameras.iter().filter_map(|(id, c)| Some((id, c.sign_key.as_ref()?)));
     let sign_keys = signing.map(|(id, key)| (id.clone(), SignKey::new(key.expose()))).collect();
-    let ingest =
-        Ingest::new(Arc::clone(&board), passwords, sign_keys, kept, config.uploads, strangers);
+    let (shown, noting) = (Arc::clone(&board), Arc::clone(&updates));
+    let ingest = Ingest::new(shown, passwords, sign_keys, kept, config.uploads, strangers, noting);
     let exporting = config.export.as_ref().map(|_| ExportStatus::default());
     let site = Arc::new(Site {
         ingest: Arc::new(ingest),
+        updates,
         board: Arc::clone(&board),
         store: store.clone(),
         scaler,
         metrics,
         export: exporting.clone(),
         pages: Pages::new(&config.pages, &config.connections.proxies),
-        owner: Owner::new(config.owner_password.as_ref()),
+        owner: Owner::new(config.owner_password.as_ref(), config.pages.url.as_deref()),
         origins: config.pages.origins.clone(),
         connections: connections.clone(),
         peer_timeout: config.uploads.peer_timeout,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::updates;
+
 /// Keeps each camera's newest picture and shows it to any number of viewers.
 #[derive(Debug, Parser)]
 #[command(name = "stillwatch-relay", version, propagate_version = true)]
@@ -23,6 +25,11 @@ pub(crate) enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Publish updates of the cameras' system, and decide which cameras get them
+    Updates {
+        #[command(subcommand)]
+        command: updates::command::Command,
     },
 }
 

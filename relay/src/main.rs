@@ -20,6 +20,7 @@ mod scale;
 mod status;
 mod store;
 mod supervise;
+mod updates;
 mod upgrade;
 mod view;
 mod watch;
@@ -28,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Cli, Command};
-use config::Config;
+use config::{Config, UpdatesFiles};
 use runtime::secret::keep_from_core_dumps;
 use runtime::settings::{ConfigError, EXIT_CONFIG};
 
@@ -38,6 +39,9 @@ fn main() -> ExitCode {
         eprintln!("no log: {error}");
     }
     keep_from_core_dumps();
+    if let Some(Command::Updates { command }) = command {
+        return update(&command, &settings);
+    }
     let config = Config::load(&settings);
     if let Some(Command::CheckConfig { json }) = command {
         return check(&config, json);
@@ -72,6 +76,25 @@ fn run(config: Config) -> ExitCode {
         Err(error) => {
             tracing::error!("can't start the async runtime: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn update(command: &updates::command::Command, settings: &cli::Settings) -> ExitCode {
+    match UpdatesFiles::load(settings) {
+        Ok(files) => match updates::command::run(command, &files) {
+            Ok(text) => {
+                print!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(EXIT_CONFIG)
         }
     }
 }

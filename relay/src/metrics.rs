@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use frame::CameraId;
-use frame::report::Report;
+use frame::report::{DOING, Report};
+use frame::version::Version;
 use ladder::Mono;
 use prometheus::core::Collector;
 use prometheus::{
@@ -20,6 +21,7 @@ use web::serve::Observer;
 
 use crate::board::{Board, NotScaled, Refused};
 use crate::store::{Persistence, Store};
+use crate::updates::Known;
 
 /// Seconds: from one camera interval on a good network to what nobody calls live.
 const AGES: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -78,7 +80,31 @@ pub(crate) struct Metrics {
     history_bytes: IntGaugeVec,
     pub history_dropped: IntCounter,
     pub export_failed: IntCounter,
+    pub updates: UpdateCounts,
+    update_state: IntGaugeVec,
+    update_percent: IntGaugeVec,
+    system: IntGaugeVec,
+    updates_published: IntGauge,
+    updates_paused: IntGauge,
+    updates_works: IntGauge,
 }
+
+/// What happens with updates.
+#[derive(Debug, Clone)]
+pub(crate) struct UpdateCounts {
+    /// Of now.
+    pub downloading: IntGauge,
+    /// By how they ended.
+    pub downloads: IntCounterVec,
+    pub sent_bytes: IntCounter,
+    pub rejected: IntCounter,
+}
+
+/// How downloads end.
+const DOWNLOADS: [&str; 4] = ["done", "cut", "too_slow", "busy"];
+
+/// While no update is under way.
+const NO_UPDATE: &str = "none";
 
 /// Refused uploads by reason.
 #[derive(Debug)]
@@ -223,6 +249,38 @@ impl Metrics {
                 "Frames that did not get into the history because the disk is too slow",
             )?,
             export_failed: by.counter("export_failed", "Exports that failed")?,
+            updates: UpdateCounts {
+                downloading: by.whole("update_downloads", "Updates being downloaded now")?,
+                downloads: by.counters(
+                    "update_downloads_ended",
+                    "Downloads of updates, by how they ended",
+                    &["outcome"],
+                )?,
+                sent_bytes: by.counter("update_sent_bytes", "Bytes of updates sent")?,
+                rejected: by.counter(
+                    "updates_rejected",
+                    "Times that a camera did not keep an update that is published here",
+                )?,
+            },
+            update_state: by.gauges(
+                "update_state",
+                "1 for what the camera's update is doing",
+                &[camera, "state"],
+            )?,
+            update_percent: by.gauges(
+                "update_percent",
+                "How far the camera's update is with that; only while it says so",
+                &[camera],
+            )?,
+            system: by.gauges(
+                "system_info",
+                "1 for the version of the camera's system and the slot it runs from",
+                &[camera, "version", "slot"],
+            )?,
+            updates_published: by.whole("updates_published", "Updates that are published")?,
+            updates_paused: by.whole("updates_paused", "Those of them that are paused")?,
+            updates_works: by
+                .whole("updates_works", "1 while the lists of updates can be read, else 0")?,
             registry,
         };
         // Or else the first one of each would be no increase for Prometheus.
@@ -234,6 +292,9 @@ impl Metrics {
         }
         for kind in [Kind::Mjpeg, Kind::WebSocket] {
             metrics.viewers_dropped.with_label_values(&[kind.word(), "stalled"]);
+        }
+        for outcome in DOWNLOADS {
+            metrics.updates.downloads.with_label_values(&[outcome]);
         }
         metrics.stalled_connections();
         Ok(metrics)
@@ -294,8 +355,12 @@ impl Metrics {
         now: Mono,
         connections: usize,
         store: &Store,
+        known: &Known,
     ) -> Vec<u8> {
         let usages = store.usages();
+        // Versions come and go: only those of this moment.
+        self.system.reset();
+        self.update_percent.reset();
         let gauge = |of: u64| i64::try_from(of).unwrap_or(i64::MAX);
         for camera in board.all() {
             let id = camera.id.as_str();
@@ -308,6 +373,7 @@ impl Metrics {
                 self.state.with_label_values(labels).set(i64::from(state == is));
             }
             if let Some((report, at)) = camera.report() {
+                self.update_of(id, &report);
                 let age = now.since(at).as_secs_f64();
                 for (name, value) in
                     said(&report).into_iter().chain([("report_age_seconds", Some(age))])
@@ -321,6 +387,7 @@ impl Metrics {
                 self.frame_age.with_label_values(&[id]).set(held.age(now).as_secs_f64());
             }
         }
+        self.updates(known);
         self.connections.set(u32::try_from(connections).unwrap_or(u32::MAX).into());
         let keeps = store.persistence() == Persistence::Works;
         self.store_works.set(f64::from(u8::from(keeps)));
@@ -328,6 +395,32 @@ impl Metrics {
         // A Vec takes everything, and the names were checked at the start.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         text
+    }
+
+    fn updates(&self, known: &Known) {
+        let count = |of: usize| i64::try_from(of).unwrap_or(i64::MAX);
+        let published = &known.index.published;
+        let paused = published.iter().filter(|update| update.paused.is_some()).count();
+        self.updates_published.set(count(published.len()));
+        self.updates_paused.set(count(paused));
+        self.updates_works.set(i64::from(known.read && known.problem.is_none()));
+    }
+
+    /// What a camera says of its system. Labels are only what can't be anything.
+    fn update_of(&self, id: &str, report: &Report) {
+        let Some(version) = report.system.as_ref().and_then(|s| s.parse::<Version>().ok()) else {
+            return;
+        };
+        let slot = report.slot.as_deref().filter(|slot| matches!(*slot, "A" | "B"));
+        let (version, slot) = (version.to_string(), slot.unwrap_or_default());
+        self.system.with_label_values(&[id, version.as_str(), slot]).set(1);
+        let doing = report.update.as_ref().map_or(NO_UPDATE, |update| update.doing.as_str());
+        for state in DOING.into_iter().chain([NO_UPDATE]) {
+            self.update_state.with_label_values(&[id, state]).set(i64::from(state == doing));
+        }
+        if let Some(percent) = report.update.as_ref().and_then(|update| update.percent) {
+            self.update_percent.with_label_values(&[id]).set(i64::from(percent));
+        }
     }
 }
 
@@ -380,6 +473,10 @@ impl Register<'_> {
 
     fn gauge(&self, name: &str, help: &str) -> Made<Gauge> {
         self.register(Gauge::new(format!("stillwatch_{name}"), help)?)
+    }
+
+    fn whole(&self, name: &str, help: &str) -> Made<IntGauge> {
+        self.register(IntGauge::new(format!("stillwatch_{name}"), help)?)
     }
 
     fn histograms(

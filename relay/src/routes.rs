@@ -29,6 +29,7 @@ use crate::respond::{self, LOOK, Response};
 use crate::scale::Scaler;
 use crate::status;
 use crate::store::Store;
+use crate::updates::Updates;
 use crate::upgrade::Offer;
 use crate::view::owner::{self, Owner};
 use crate::view::page::{Asked, Pages};
@@ -44,6 +45,7 @@ pub(crate) struct Site {
     pub board: Arc<Board>,
     pub ingest: Arc<Ingest>,
     pub store: Store,
+    pub updates: Arc<Updates>,
     pub scaler: Scaler,
     pub metrics: Arc<Metrics>,
     pub export: Option<ExportStatus>,
@@ -103,6 +105,10 @@ impl Site {
             return respond::not_found("there is nothing at this path");
         };
         if request.method == Method::POST {
+            if let Target::Page(Page::OwnerUpdate(id)) = &target {
+                let Request { headers, peer, .. } = &request;
+                return owner::decide(self, id, headers, body, || peer.body_was_read()).await;
+            }
             return match target.uploads_to() {
                 Some(id) => {
                     let Request { headers, query, peer, .. } = &request;
@@ -129,6 +135,9 @@ impl Site {
             let mut response = respond::empty(StatusCode::NO_CONTENT);
             self.origins.preflight(request.headers.get(ORIGIN), response.headers_mut());
             return response;
+        }
+        if matches!(target, Target::Page(Page::OwnerUpdate(_))) {
+            return respond::method_not_allowed("POST");
         }
         if !request.looks() {
             let upload = target.uploads_to().is_some();
@@ -185,13 +194,16 @@ impl Site {
                 })
             }),
             Target::UploadSocket(id) => self.upload_socket(&id, request),
+            Target::Update(id) => self.offer(&id, &request),
+            Target::Bundle(sha256) => self.download(&sha256, &request).await,
             Target::CameraHealth(id) => self.with(&id, |c| status::camera_health(c, now)),
             Target::Health => status::health(&self.store),
             Target::Status => status::status(self, now),
             Target::Page(page) => self.page(page, path, &request, now),
             Target::Metrics => {
                 let open = self.connections.open();
-                respond::metrics(self.metrics.text(&self.board, now, open, &self.store))
+                let known = self.updates.known();
+                respond::metrics(self.metrics.text(&self.board, now, open, &self.store, &known))
             }
         }
     }
@@ -226,7 +238,30 @@ impl Site {
                 Err(refused) => *refused,
             },
             Page::Test(id) => self.with(&id, |_| page::test()),
+            // Only sent to.
+            Page::OwnerUpdate(_) => respond::method_not_allowed("POST"),
         }
+    }
+
+    /// Which update a camera may have.
+    fn offer(&self, id: &CameraId, request: &Request) -> Response {
+        match self.may_update(Some(id), request) {
+            Ok(()) => self.updates.offer(id, &request.query),
+            Err(refused) => *refused,
+        }
+    }
+
+    async fn download(&self, sha256: &str, request: &Request) -> Response {
+        match self.may_update(None, request) {
+            Ok(()) => self.updates.download(sha256, &request.method, &request.headers).await,
+            Err(refused) => *refused,
+        }
+    }
+
+    fn may_update(&self, id: Option<&CameraId>, request: &Request) -> Result<(), Box<Response>> {
+        let Request { headers, query, peer, .. } = request;
+        let may = self.ingest.may_update(id, headers, query, peer.address.ip());
+        may.map_err(|refusal| Box::new(respond::refused(&refusal)))
     }
 
     fn with(&self, id: &CameraId, answer: impl FnOnce(&Camera) -> Response) -> Response {

@@ -95,6 +95,11 @@ impl Relay {
         self.address = address;
     }
 
+    /// Its data folder.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
     /// The agent's `--relay`.
     pub fn url(&self) -> String {
         format!("http://{}/", self.address)

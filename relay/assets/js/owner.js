@@ -21,6 +21,10 @@ function bytesText(bytes) {
 
 const count = new Intl.NumberFormat(language);
 
+function percentText(percent) {
+  return new Intl.NumberFormat(language, { style: "percent" }).format(percent / 100);
+}
+
 /** Words and numbers of those that are not 0. */
 function countsText(counts) {
   const some = Object.entries(counts).filter(([, n]) => n > 0);
@@ -66,10 +70,34 @@ function uplinkText({ uplink_rate: rate, quality, divisor }) {
   return parts.join(", ");
 }
 
-function rows(camera, { history_ms: history, report, report_age_ms: reported }) {
+/** What the camera's update is doing, how far it is and what for it waits. */
+function updateText({ version, doing, percent, why }) {
+  const parts = [fill(texts[`update_${doing}`], { version })];
+  if (percent !== undefined) parts.push(percentText(percent));
+  if (why) parts.push(why);
+  return parts.join(", ");
+}
+
+/** Which updates it gets. */
+function channelText({ channel, wish }) {
+  const wished = { hold: texts.held, start: texts.starting }[wish];
+  return [fill(texts.channel, { channel }), wished].filter(Boolean).join(", ");
+}
+
+/** Why the last one was not kept: what the camera says now, or said some time ago. */
+function rejectedText({ version, why, ran }) {
+  return fill(ran ? texts.took_back : texts.not_installed, { version, why });
+}
+
+function systemText({ system, slot }) {
+  return [system, slot && fill(texts.slot, { slot })].filter(Boolean).join(", ");
+}
+
+function rows(camera, { history_ms: history, report, report_age_ms: reported, update }) {
   const size = camera.width && `${camera.width} × ${camera.height}`;
   const { accepted, older, refused } = camera.uploads;
   const told = report ?? {};
+  const rejected = told.rejected ?? update.rejected;
   const yes = { true: texts.yes, false: texts.no };
   return [
     [texts.frame_rate, camera.fps !== null && camera.state === "live" && fpsText(camera.fps)],
@@ -90,6 +118,10 @@ function rows(camera, { history_ms: history, report, report_age_ms: reported }) 
     [texts.throttled, yes[told.throttled]],
     [texts.machine_up, told.uptime_s !== undefined && ageText(told.uptime_s * 1000)],
     [texts.last_reboot, told.last_reboot],
+    [texts.system, told.system && systemText(told)],
+    [texts.updates, told.system && channelText(update)],
+    [texts.update, told.update && updateText(told.update)],
+    [texts.not_kept, rejected && rejectedText(rejected)],
     [texts.reported, reported !== null && fill(texts.ago, { age: ageText(reported) })],
   ];
 }
@@ -97,6 +129,76 @@ function rows(camera, { history_ms: history, report, report_age_ms: reported }) 
 function list(rows) {
   const known = rows.filter(([, value]) => value);
   return known.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
+}
+
+/** Sends what the owner decides of a camera's updates. */
+async function decide(id, wish) {
+  try {
+    const response = await fetch(address(`status/cameras/${id}/update`), {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ do: wish }),
+    });
+    if (!response.ok) throw new Error((await response.text()).trim());
+    await look();
+  } catch (error) {
+    said.textContent = error.message;
+  }
+}
+
+/** Sections by camera. They stay while what is in them changes: somebody may be about to press a button. */
+const sections = new Map();
+
+function section(id) {
+  if (sections.has(id)) return sections.get(id);
+  const button = (wish, text) => {
+    const made = element("button", { type: "button", "data-do": wish }, text);
+    made.addEventListener("click", () => decide(id, wish));
+    return made;
+  };
+  const made = element(
+    "section",
+    { "data-camera": id },
+    element("h2", {}, element("a", { href: `cameras/${id}/` })),
+    element("p", { class: "badge" }),
+    element("dl"),
+    element(
+      "p",
+      { class: "decide" },
+      button("start", texts.start_now), button("hold", texts.hold), button("release", texts.release),
+    ),
+  );
+  sections.set(id, made);
+  return made;
+}
+
+function showCamera(camera, owner) {
+  const shown = section(camera.camera);
+  shown.dataset.state = camera.state;
+  shown.querySelector("a").textContent = owner.title ?? camera.camera;
+  shown.querySelector(".badge").replaceChildren(element("span", { class: "dot" }), stateText(camera));
+  shown.querySelector("dl").replaceChildren(...list(rows(camera, owner)));
+  const { wish, rejected } = owner.update;
+  // Where nothing can be updated, nothing is to be decided.
+  shown.querySelector(".decide").hidden = !(owner.report?.system || wish || rejected);
+  for (const button of shown.querySelectorAll("button")) {
+    if (button.dataset.do === "release") button.disabled = !wish;
+    else button.setAttribute("aria-pressed", button.dataset.do === wish);
+  }
+  return shown;
+}
+
+/** What is published, newest first. */
+function published({ problem, published }) {
+  const words = ({ channel, percent, paused }) => {
+    const share = fill(texts.share, { percent: percentText(percent), channel });
+    return paused ? `${share}; ${fill(texts.stopped, { why: paused })}` : share;
+  };
+  const rows = published.toReversed().map((update) => [
+    `${update.version} (${update.compatible}, ${bytesText(update.bytes)})`, words(update),
+  ]);
+  if (problem) rows.unshift([texts.updates, problem]);
+  return rows;
 }
 
 function show(data) {
@@ -109,14 +211,13 @@ function show(data) {
     [texts.persistence, problem],
     [texts.refused, countsText(data.refused)],
   ]));
-  const sections = data.cameras.map((camera, n) => element(
-    "section",
-    { "data-state": camera.state },
-    element("h2", {}, element("a", { href: `cameras/${camera.camera}/` }, data.owner[n].title ?? camera.camera)),
-    element("p", { class: "badge" }, element("span", { class: "dot" }), stateText(camera)),
-    element("dl", {}, ...list(rows(camera, data.owner[n]))),
-  ));
-  document.querySelector(".cameras").replaceChildren(...sections);
+  const updates = published(data.updates);
+  document.querySelector(".updates").hidden = updates.length === 0;
+  document.querySelector(".updates dl").replaceChildren(...list(updates));
+  const cameras = document.querySelector(".cameras");
+  const shown = data.cameras.map((camera, n) => showCamera(camera, data.owner[n]));
+  // Cameras are added and never removed while the relay runs; one that is moved would lose the focus.
+  if (cameras.children.length !== shown.length) cameras.replaceChildren(...shown);
 }
 
 const said = document.querySelector(".said");

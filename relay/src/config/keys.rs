@@ -179,6 +179,36 @@ pub(crate) const KEYS: &[Key] = &[
         help: "As `freshness.offline_after`, for this camera.",
     },
     Key {
+        name: "cameras.*.channel",
+        kind: Kind::Text,
+        default: "",
+        help: "This camera gets the updates that are published for it; `stable` if not given.",
+    },
+    Key {
+        name: "updates.max_downloads",
+        kind: Kind::Integer(1, 10_000),
+        default: "8",
+        help: "Most updates that are downloaded at the same time; further ones get 503, and come again.",
+    },
+    Key {
+        name: "updates.max_rate",
+        kind: Kind::Integer(1024, 1_125_899_906_842_624),
+        default: "4194304",
+        help: "What all of them together take, in bytes a second: the rest is for pictures.",
+    },
+    Key {
+        name: "updates.stop_after",
+        kind: Kind::Integer(0, 10_000),
+        default: "2",
+        help: "When so many cameras took a version back after it ran, no further one gets it (until `stillwatch-relay updates resume`). 0: it goes on.",
+    },
+    Key {
+        name: "updates.keyring_file",
+        kind: Kind::Text,
+        default: "",
+        help: "File with PEM certificates, as cameras have it: `stillwatch-relay updates add` takes only what one of them, or one below them, signed. If not given, only the cameras look at who signed.",
+    },
+    Key {
         name: "store.interval",
         kind: Kind::Duration(10, 3_600_000),
         default: "\"1s\"",

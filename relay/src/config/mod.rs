@@ -22,9 +22,10 @@ use crate::ingest::Bounds;
 use crate::origins::Origins;
 use crate::password::MAX_PASSWORD;
 use crate::store::HistoryLimits;
+use crate::updates::{Channel, UpdatesConfig};
 use crate::view::page::PagesConfig;
 use keys::KEYS;
-use raw::{RawCamera, RawConfig, RawEmbed, RawOwner, RawRelay, RawSite};
+use raw::{RawCamera, RawConfig, RawEmbed, RawOwner, RawRelay, RawSite, RawUpdates};
 pub(crate) use report::Report;
 
 /// Read if it exists and no other is named.
@@ -52,6 +53,8 @@ pub(crate) struct CameraConfig {
     pub password: Option<Secret>,
     /// What its frames have to be signed with.
     pub sign_key: Option<Secret>,
+    /// Where its updates come from.
+    pub channel: Channel,
 }
 
 /// All settings, checked.
@@ -77,6 +80,7 @@ pub(crate) struct Config {
     pub header_timeout: Duration,
     pub store_interval: Duration,
     pub history: HistoryLimits,
+    pub updates: UpdatesConfig,
     /// Variables that look like ours and name no key.
     pub unknown_variables: Vec<String>,
 }
@@ -85,32 +89,33 @@ impl Config {
     /// Reads file, environment and flags.
     pub(crate) fn load(flags: &cli::Settings) -> Result<Config, ConfigError> {
         let file = settings::file_to_read(flags.config.as_deref(), Path::new(DEFAULT_FILE));
-        let variables =
-            std::env::vars().filter(|(name, _)| name != runtime::log::FILTER_VARIABLE).collect();
-        let layers = Layers { keys: KEYS, file, variables, flags: flags.flags() };
-        let loaded = settings::load::<RawConfig>(layers)?;
+        let loaded = load(flags, file)?;
         let place = |key: &str| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
-        let RawConfig { relay, site, embed, owner, freshness, cameras, store, history, export } =
-            &loaded.value;
+        let RawConfig {
+            relay,
+            site,
+            embed,
+            owner,
+            freshness,
+            cameras,
+            store,
+            history,
+            export,
+            updates,
+        } = &loaded.value;
         let listen = listen_address(&relay.listen, &place)?;
         let limits = freshness.limits();
         let cameras = read_cameras(cameras, limits, file)?;
-        if cameras.len() > relay.max_cameras {
-            return Err(ConfigError::Value(format!(
-                "{}relay.max_cameras is {}, but {} cameras are configured (\"default\" is always \
-                 one)",
-                place("relay.max_cameras"),
-                relay.max_cameras,
-                cameras.len()
-            )));
-        }
+        have_places(cameras.len(), relay.max_cameras, &place)?;
         let with_own = cameras.values().any(|camera| camera.password.is_some());
         let (password, password_note) = find_password(relay, with_own)?;
         let proxies = list("relay.proxies", &relay.proxies, "127.0.0.0/8 ::1/128", &place)?;
         let sizes = list("export.sizes", &export.sizes, "800x600 320x240", &place)?;
+        let data_dir = data_dir(relay);
         Ok(Config {
             listen,
-            data_dir: absolute(relay.data_dir.clone().unwrap_or_else(default_data_dir)),
+            updates: updates_config(updates, &data_dir, &cameras),
+            data_dir,
             password,
             password_note,
             cameras,
@@ -142,6 +147,65 @@ impl Config {
     }
 }
 
+/// What the command line of updates needs: no password, which systemd gives to the running relay alone.
+#[derive(Debug)]
+pub(crate) struct UpdatesFiles {
+    pub data_dir: PathBuf,
+    pub keyring: Option<PathBuf>,
+}
+
+impl UpdatesFiles {
+    /// Reads file, environment and flags.
+    pub(crate) fn load(flags: &cli::Settings) -> Result<UpdatesFiles, ConfigError> {
+        let file = settings::file_to_read(flags.config.as_deref(), Path::new(DEFAULT_FILE));
+        let RawConfig { relay, updates, .. } = load(flags, file)?.value;
+        Ok(UpdatesFiles { data_dir: data_dir(&relay), keyring: updates.keyring_file })
+    }
+}
+
+fn load(
+    flags: &cli::Settings,
+    file: Option<&Path>,
+) -> Result<settings::Settings<RawConfig>, ConfigError> {
+    let variables =
+        std::env::vars().filter(|(name, _)| name != runtime::log::FILTER_VARIABLE).collect();
+    let layers = Layers { keys: KEYS, file, variables, flags: flags.flags() };
+    Ok(settings::load::<RawConfig>(layers)?)
+}
+
+fn data_dir(relay: &RawRelay) -> PathBuf {
+    absolute(relay.data_dir.clone().unwrap_or_else(default_data_dir))
+}
+
+fn updates_config(
+    raw: &RawUpdates,
+    data_dir: &Path,
+    cameras: &BTreeMap<CameraId, CameraConfig>,
+) -> UpdatesConfig {
+    let channels = cameras.iter().map(|(id, camera)| (id.clone(), camera.channel.clone()));
+    UpdatesConfig {
+        data_dir: data_dir.into(),
+        max_downloads: raw.max_downloads,
+        max_rate: raw.max_rate,
+        stop_after: raw.stop_after,
+        channels: channels.collect(),
+    }
+}
+
+fn have_places(
+    cameras: usize,
+    max: usize,
+    place: &impl Fn(&str) -> String,
+) -> Result<(), ConfigError> {
+    if cameras <= max {
+        return Ok(());
+    }
+    Err(ConfigError::Value(format!(
+        "{}relay.max_cameras is {max}, but {cameras} cameras are configured (\"default\" is always one)",
+        place("relay.max_cameras"),
+    )))
+}
+
 fn listen_address(text: &str, place: &impl Fn(&str) -> String) -> Result<SocketAddr, ConfigError> {
     text.parse().map_err(|_| {
         ConfigError::Value(format!(
@@ -157,17 +221,27 @@ fn read_cameras(
     defaults: Limits,
     file: Option<&Path>,
 ) -> Result<BTreeMap<CameraId, CameraConfig>, ConfigError> {
-    let default = CameraConfig { title: None, freshness: defaults, password: None, sign_key: None };
+    let default = CameraConfig {
+        title: None,
+        freshness: defaults,
+        password: None,
+        sign_key: None,
+        channel: Channel::default(),
+    };
     let mut cameras = BTreeMap::from([(CameraId::default(), default)]);
     for (name, raw) in raw {
-        let id: CameraId = name.parse().map_err(|error| {
+        let wrong = |error: &dyn std::fmt::Display| {
             let file = file.map(|path| format!("{}: ", path.display())).unwrap_or_default();
             ConfigError::Value(format!("{file}[cameras.\"{name}\"]: {error}"))
-        })?;
+        };
+        let id: CameraId = name.parse().map_err(|error| wrong(&error))?;
+        let channel = raw.channel.as_deref().map(str::parse).transpose();
+        let channel = channel.map_err(|error| wrong(&error))?.unwrap_or_default();
         let password = raw.password_file.as_deref().map(read_password).transpose()?;
         let title = raw.title.clone().filter(|title| !title.trim().is_empty());
         let sign_key = raw.sign_key_file.as_deref().map(read_password).transpose()?;
-        let camera = CameraConfig { title, freshness: raw.limits(defaults), password, sign_key };
+        let freshness = raw.limits(defaults);
+        let camera = CameraConfig { title, freshness, password, sign_key, channel };
         cameras.insert(id, camera);
     }
     Ok(cameras)

@@ -24,6 +24,22 @@ pub(super) struct RawConfig {
     pub store: RawStore,
     pub history: RawHistory,
     pub export: RawExport,
+    pub updates: RawUpdates,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawUpdates {
+    pub max_downloads: usize,
+    pub max_rate: u64,
+    pub stop_after: usize,
+    pub keyring_file: Option<PathBuf>,
+}
+
+impl Default for RawUpdates {
+    fn default() -> Self {
+        RawUpdates { max_downloads: 8, max_rate: 4 << 20, stop_after: 2, keyring_file: None }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -132,6 +148,7 @@ pub(super) struct RawCamera {
     pub title: Option<String>,
     pub password_file: Option<PathBuf>,
     pub sign_key_file: Option<PathBuf>,
+    pub channel: Option<String>,
     #[serde(deserialize_with = "settings::optional_duration")]
     pub stale_after: Option<Duration>,
     #[serde(deserialize_with = "settings::optional_duration")]

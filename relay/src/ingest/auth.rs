@@ -35,6 +35,16 @@ impl Passwords {
         }
     }
 
+    /// Whether a request knows any camera's password, for what all cameras may have.
+    pub(crate) fn check_any(&self, headers: &HeaderMap, query: &str) -> Result<(), Refused> {
+        // Each is compared: how long that takes must not tell which one it is.
+        let fits = |given: &str| {
+            let all = self.relay.iter().chain(self.cameras.values());
+            all.fold(false, |fits, right| right.is(given) | fits)
+        };
+        given(headers, query, fits)
+    }
+
     /// Whether a request may upload for `camera`. A bearer token counts if there is one, else the
     /// query's `password`, as in the tutorial.
     pub(crate) fn check(
@@ -45,13 +55,16 @@ impl Passwords {
     ) -> Result<(), Refused> {
         // A camera's own password replaces the relay's for it.
         let right = self.cameras.get(camera).or(self.relay.as_ref());
-        let fits = |given: &str| right.is_some_and(|right| right.is(given));
-        if let Some(token) = bearer(headers) {
-            return if fits(token) { Ok(()) } else { Err(Refused::Token) };
-        }
-        let given = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "password");
-        if given.is_some_and(|(_, given)| fits(&given)) { Ok(()) } else { Err(Refused::Password) }
+        given(headers, query, |given| right.is_some_and(|right| right.is(given)))
     }
+}
+
+fn given(headers: &HeaderMap, query: &str, fits: impl Fn(&str) -> bool) -> Result<(), Refused> {
+    if let Some(token) = bearer(headers) {
+        return if fits(token) { Ok(()) } else { Err(Refused::Token) };
+    }
+    let given = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "password");
+    if given.is_some_and(|(_, given)| fits(&given)) { Ok(()) } else { Err(Refused::Password) }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -106,6 +119,18 @@ mod tests {
         ] {
             let found = check(camera, authorization, query);
             assert_eq!(found, expected, "{camera} {authorization:?} {query:?}");
+        }
+    }
+
+    #[test]
+    fn what_all_cameras_may_have_takes_any_password() {
+        for (query, expected) in [
+            ("password=own", Ok(())),
+            ("password=p%26ss+w%C3%B6rd", Ok(())),
+            ("password=ow", Err(Refused::Password)),
+            ("", Err(Refused::Password)),
+        ] {
+            assert_eq!(passwords().check_any(&HeaderMap::new(), query), expected, "{query}");
         }
     }
 

@@ -15,7 +15,7 @@ use crate::board::Refused;
 const FIRST_RESERVE: usize = 64 << 10;
 
 /// Reads all of it.
-pub(super) async fn read<B: Buf, E>(
+pub(crate) async fn read<B: Buf, E>(
     body: impl Stream<Item = Result<B, E>>,
     told: Option<usize>,
     limit: usize,

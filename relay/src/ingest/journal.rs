@@ -38,6 +38,17 @@ impl Default for Journal {
 }
 
 impl Journal {
+    /// Somebody wanted an update without a camera's password.
+    pub(super) fn refused_update(&self, peer: IpAddr, refusal: &Refusal) {
+        if let Some(entered) = lock(&self.strangers).enter(mono(), peer) {
+            let (line, failures) = (&refusal.line, entered.failures);
+            tracing::warn!(
+                %peer, reason = refusal.why.word(), failures,
+                "a question for updates from {peer} refused: {line}"
+            );
+        }
+    }
+
     pub(super) fn refused(
         &self,
         camera: &CameraId,

@@ -7,7 +7,7 @@
 
 pub(crate) mod admit;
 pub(crate) mod auth;
-mod body;
+pub(crate) mod body;
 mod journal;
 pub(crate) mod socket;
 
@@ -33,6 +33,7 @@ use warp::Buf;
 use crate::board::{Board, Now, Refused};
 use crate::metrics::Refusals;
 use crate::store::{Sample, Store};
+use crate::updates::Updates;
 
 /// A signed frame without a challenge may be so old, or so far ahead, in µs: a recording of it is then
 /// older than what is shown, or not taken at all.
@@ -79,6 +80,7 @@ pub(crate) struct Ingest {
     places: Semaphore,
     sockets: Arc<Semaphore>,
     journal: Journal,
+    updates: Arc<Updates>,
     /// Refused uploads for cameras that don't exist.
     pub strangers: Refusals,
 }
@@ -113,11 +115,23 @@ impl Ingest {
         store: Store,
         bounds: Bounds,
         strangers: Refusals,
+        updates: Arc<Updates>,
     ) -> Ingest {
         let places = Semaphore::new(bounds.max_uploads);
         let sockets = Arc::new(Semaphore::new(bounds.max_sockets));
         let journal = Journal::default();
-        Ingest { board, passwords, sign_keys, store, bounds, places, sockets, journal, strangers }
+        Ingest {
+            board,
+            passwords,
+            sign_keys,
+            store,
+            bounds,
+            places,
+            sockets,
+            journal,
+            updates,
+            strangers,
+        }
     }
 
     /// Takes an upload. An older frame than the one shown is dropped, and acknowledged all the
@@ -171,6 +185,36 @@ impl Ingest {
             None => {}
         }
         Ok(())
+    }
+
+    /// Whether whoever asks for updates is this camera, or any if none is named.
+    ///
+    /// # Errors
+    /// As for an upload.
+    pub(crate) fn may_update(
+        &self,
+        camera: Option<&CameraId>,
+        headers: &HeaderMap,
+        query: &str,
+        peer: IpAddr,
+    ) -> Result<(), Refusal> {
+        let checked = match camera {
+            Some(camera) => self.passwords.check(camera, headers, query),
+            None => self.passwords.check_any(headers, query),
+        };
+        match checked {
+            Ok(()) => {
+                self.journal.authorised();
+                Ok(())
+            }
+            Err(why) => {
+                let refusal = self.refusal(why);
+                let known = camera.and_then(|camera| self.board.find(camera));
+                known.as_ref().map_or(&self.strangers, |c| &c.counts.refused).count(why);
+                self.journal.refused_update(peer, &refusal);
+                Err(refusal)
+            }
+        }
     }
 
     /// Whether the camera has not sent too many frames already.
@@ -283,7 +327,10 @@ impl Ingest {
     /// What an agent says of its machine; of a camera that has no picture yet nobody asks.
     fn report(&self, id: &CameraId, report: Report) {
         if let Some(camera) = self.board.find(id) {
-            camera.reported(report, runtime::clock::mono());
+            let (before, now) = (camera.report(), runtime::clock::mono());
+            let before = before.as_ref().map(|(report, at)| (&**report, now.since(*at)));
+            self.updates.reported(id, before, &report);
+            camera.reported(report, now);
         }
     }
 

@@ -4,6 +4,7 @@ use frame::CameraId;
 use frame::wire::parse_time;
 
 use crate::board::Size;
+use crate::updates::is_sha256;
 
 /// Something that can be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub(crate) enum Target {
     /// `history/{captured_at}.jpeg` of a camera: one of them, by its time in µs since the Unix
     /// epoch.
     Past(CameraId, i64),
+    /// `update` of a camera: which update it may have.
+    Update(CameraId),
+    /// `/updates/{sha256}.raucb`: an update itself.
+    Bundle(String),
     /// `/cameras/{id}/healthz`.
     CameraHealth(CameraId),
     /// `/healthz`.
@@ -50,6 +55,8 @@ pub(crate) enum Page {
     Owner,
     /// `/status/cameras.json`: what it shows.
     OwnerData,
+    /// `/status/cameras/{id}/update`: where the owner's decisions of its updates are sent to.
+    OwnerUpdate(CameraId),
     /// What pages are made of; the path without its first slash says what.
     Asset,
     /// `/favicon.ico`.
@@ -99,6 +106,14 @@ pub(crate) fn parse(path: &str) -> Option<Target> {
         asset if asset.starts_with("assets/") => return Some(Target::Page(Page::Asset)),
         _ => {}
     }
+    if let Some(file) = path.strip_prefix("updates/") {
+        let sha256 = file.strip_suffix(".raucb").filter(|name| is_sha256(name))?;
+        return Some(Target::Bundle(sha256.to_owned()));
+    }
+    if let Some(below) = path.strip_prefix("status/cameras/") {
+        let id = below.strip_suffix("/update")?.parse().ok()?;
+        return Some(Target::Page(Page::OwnerUpdate(id)));
+    }
     let Some(below) = path.strip_prefix("cameras/") else {
         return of_camera(CameraId::default(), path);
     };
@@ -119,6 +134,7 @@ fn of_camera(id: CameraId, name: &str) -> Option<Target> {
         "live.ws" => Some(Target::Push(id)),
         "upload.ws" => Some(Target::UploadSocket(id)),
         "history" => Some(Target::History(id)),
+        "update" => Some(Target::Update(id)),
         "test" => Some(Target::Page(Page::Test(id))),
         "embed" => Some(Target::Page(Page::Embed(id))),
         _ => {
@@ -192,6 +208,27 @@ mod tests {
             ("/cameras/garden/upload.ws", Some(Target::UploadSocket(garden()))),
             ("/metrics", Some(Target::Metrics)),
             ("/live800x600.mjpeg", None),
+        ] {
+            assert_eq!(parse(path), target, "{path}");
+        }
+    }
+
+    #[test]
+    fn updates() {
+        let garden = || "garden".parse::<CameraId>().unwrap();
+        let sha256 = "0f".repeat(32);
+        for (path, target) in [
+            ("/update", Some(Target::Update(CameraId::default()))),
+            ("/cameras/garden/update", Some(Target::Update(garden()))),
+            ("/status/cameras/garden/update", Some(Target::Page(Page::OwnerUpdate(garden())))),
+            ("/status/cameras/Garden/update", None),
+            ("/status/cameras/garden/", None),
+            (&format!("/updates/{sha256}.raucb"), Some(Target::Bundle(sha256.clone()))),
+            (&format!("/updates/{}.raucb", sha256.to_uppercase()), None),
+            ("/updates/../stillwatch.db", None),
+            ("/updates/index.json", None),
+            ("/updates/.raucb", None),
+            ("/updates/", None),
         ] {
             assert_eq!(parse(path), target, "{path}");
         }
