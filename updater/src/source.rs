@@ -15,7 +15,7 @@ use crate::place::Place;
 const AGENT: &str = "/var/lib/stillwatch-agent";
 
 /// The card's first partition.
-const CARD: &str = "/boot/firmware";
+pub(crate) const CARD: &str = "/boot/firmware";
 
 /// Where a stick is mounted, for as long as it is looked into or installed from.
 const STICK: &str = "/run/stillwatch-stick";
