@@ -40,9 +40,11 @@ impl Hook<'_> {
         command
             .env("STILLWATCH_DEVICE", self.device.unwrap_or_default())
             .env("STILLWATCH_REASON", self.reason)
-            .env("STILLWATCH_ARGUMENT", self.argument)
             .env("STILLWATCH_ROOT", site.prefix())
             .env("STILLWATCH_STATE", site.memory());
+        if !self.argument.is_empty() {
+            command.env("STILLWATCH_ARGUMENT", self.argument);
+        }
         judge(run(command, self.deadline, left).await, self.deadline, &path)
     }
 }

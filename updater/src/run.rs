@@ -445,8 +445,10 @@ fn may_start(again: bool, machine: &Machine) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::bootloader::Bootloader;
+    use crate::install::starting;
     use crate::place::tests::place;
     use crate::record::tests::under_way;
+    use crate::tryboot;
 
     fn begin(folder: &std::path::Path, slot: Slot, update: Option<UnderWay>) -> (Updater, Record) {
         let place = place(folder);
@@ -493,6 +495,80 @@ mod tests {
         let (_, record) = begin(Slot::A, Some(UnderWay { installed: false, ..update() }));
         assert_eq!(record.past.first().unwrap().became, Became::NotInstalled);
         assert_eq!(record.under_way, None);
+    }
+
+    /// The real updater with the firmware's file, and programs that write down how they were called: none reboots.
+    #[tokio::test]
+    async fn with_tryboot_a_new_system_is_started_for_once_until_it_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let bin = folder.path().join("bin");
+        std::fs::create_dir(&bin).unwrap();
+        for name in ["stillwatch-healer", "systemctl"] {
+            let script =
+                format!("#!/bin/sh\necho {name} \"$*\" >>{}/calls\nexit 1\n", bin.display());
+            std::fs::write(bin.join(name), script).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(bin.join(name), mode).unwrap();
+        }
+        let calls = || {
+            let calls = std::fs::read_to_string(bin.join("calls")).unwrap_or_default();
+            let _ = std::fs::remove_file(bin.join("calls"));
+            calls
+        };
+        let mut place = place(folder.path());
+        place.path = bin.display().to_string();
+        std::fs::create_dir_all(place.below(crate::source::CARD)).unwrap();
+        tryboot::file::write(&place, Slot::A).unwrap();
+        Record { under_way: Some(under_way("0.2.0-2.0")), ..Record::default() }
+            .write(&place.state)
+            .unwrap();
+        let version: Version = "0.2.0-2.0".parse().unwrap();
+        let boot = |slot| {
+            let compatible = "c".to_owned();
+            let running = Running {
+                bootloader: Bootloader::Tryboot,
+                slot,
+                version: version.clone(),
+                compatible,
+            };
+            Updater::begin(place.clone(), running, clock::mono())
+        };
+        let tries = || Record::read(&place.state).under_way.map(|update| update.tries);
+
+        // The power was cut before the reboot: it is waited for a machine that is well.
+        let mut old = boot(Slot::A);
+        old.look().await;
+        assert_eq!(old.published.as_ref().unwrap().why.as_deref(), Some("the agent does not run"));
+        assert_eq!((tries(), calls().as_str()), (Some(0), ""));
+        old.start(&version).await;
+        let forced = "systemctl reboot --force --force";
+        let why = starting(&version);
+        assert_eq!(tries(), Some(1));
+        assert_eq!(
+            calls(),
+            format!(
+                "stillwatch-healer restart --reason {why} --argument=0 tryboot\n\
+                 {forced} --reboot-argument=0 tryboot\n"
+            )
+        );
+
+        // It does not prove itself: there is nothing to write, and a reboot without a word.
+        let mut new = boot(Slot::B);
+        let record = Record::read(&place.state);
+        let failure = Failure { why: "no picture".to_owned(), network_only: false };
+        new.take_back(&version, failure).await;
+        assert_eq!(tryboot::file::read(&place), Some(Slot::A));
+        let words = calls();
+        assert!(words.ends_with(&format!("no picture\n{forced}\n")), "{words}");
+        boot(Slot::A);
+        assert_eq!(Record::read(&place.state).past.first().unwrap().became, Became::TakenBack);
+
+        // It does: it is started from now on.
+        record.write(&place.state).unwrap();
+        boot(Slot::B).keep(&version).await;
+        assert_eq!(tryboot::file::read(&place), Some(Slot::B));
+        let record = Record::read(&place.state);
+        assert_eq!((record.under_way, record.past.first().unwrap().became), (None, Became::Kept));
     }
 
     #[test]
