@@ -109,7 +109,7 @@ impl Sticks {
                 continue;
             }
             let found =
-                self.mount(place, &name).then(|| brought(&place.below(STICK))).unwrap_or_default();
+                if self.mount(place, &name) { brought(&place.below(STICK)) } else { Vec::new() };
             if self.seen.insert(name.clone(), !found.is_empty()).is_none() {
                 tracing::info!("the stick {name} has {} bundles of Stillwatch", found.len());
             }
