@@ -1,11 +1,12 @@
 //! `autoboot.txt` on the card's first partition, which is FAT, mounted read-only, and written to once for each update.
 //!
-//! FAT has no journal. A file that is replaced by renaming is several blocks in an order that nobody promises: its data,
-//! both tables, the folder. A power cut among them leaves no file, or one that begins where nothing was written. So
-//! the one block that holds the text is written over where it lies, by a text of the same length: the folder's entry
-//! changes in its time of writing only, the tables not at all, and a card writes one block whole or not at all. If it
-//! were torn all the same, the firmware takes the first partition that it can start, which is slot A, and at this
-//! moment both slots hold a whole system.
+//! FAT has no journal. A file that is replaced by renaming is seven writes, of the text, the folder and both tables, in
+//! an order that nobody promises (Linux 6.12's vfat, as QEMU's log of its writes has them). A power cut among them leaves no
+//! file, or one that begins where nothing was written. So the one block that holds the text is written over where it
+//! lies, by a text of the same length: that is two writes, this block and the folder's, where the entry's time changes. A
+//! card writes one block whole or not at all, and neither order of the two does any harm. If one were torn all the same,
+//! the firmware takes the first partition that it can start, which is slot A, and at this moment both slots hold a whole
+//! system.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
