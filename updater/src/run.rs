@@ -497,24 +497,31 @@ mod tests {
         assert_eq!(record.under_way, None);
     }
 
-    /// The real updater with the firmware's file, and programs that write down how they were called: none reboots.
-    #[tokio::test]
-    async fn with_tryboot_a_new_system_is_started_for_once_until_it_is_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let bin = folder.path().join("bin");
-        std::fs::create_dir(&bin).unwrap();
+    /// Programs that write down how they were called, and fail: none reboots.
+    fn programs(bin: &std::path::Path) {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::create_dir(bin).unwrap();
         for name in ["stillwatch-healer", "systemctl"] {
             let script =
                 format!("#!/bin/sh\necho {name} \"$*\" >>{}/calls\nexit 1\n", bin.display());
             std::fs::write(bin.join(name), script).unwrap();
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            let mode = std::fs::Permissions::from_mode(0o755);
             std::fs::set_permissions(bin.join(name), mode).unwrap();
         }
-        let calls = || {
-            let calls = std::fs::read_to_string(bin.join("calls")).unwrap_or_default();
-            let _ = std::fs::remove_file(bin.join("calls"));
-            calls
-        };
+    }
+
+    fn called(bin: &std::path::Path) -> String {
+        let calls = std::fs::read_to_string(bin.join("calls")).unwrap_or_default();
+        let _ = std::fs::remove_file(bin.join("calls"));
+        calls
+    }
+
+    /// The real updater with the firmware's file.
+    #[tokio::test]
+    async fn with_tryboot_a_new_system_is_started_for_once_until_it_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let bin = folder.path().join("bin");
+        programs(&bin);
         let mut place = place(folder.path());
         place.path = bin.display().to_string();
         std::fs::create_dir_all(place.below(crate::source::CARD)).unwrap();
@@ -539,13 +546,13 @@ mod tests {
         let mut old = boot(Slot::A);
         old.look().await;
         assert_eq!(old.published.as_ref().unwrap().why.as_deref(), Some("the agent does not run"));
-        assert_eq!((tries(), calls().as_str()), (Some(0), ""));
+        assert_eq!((tries(), called(&bin).as_str()), (Some(0), ""));
         old.start(&version).await;
         let forced = "systemctl reboot --force --force";
         let why = starting(&version);
         assert_eq!(tries(), Some(1));
         assert_eq!(
-            calls(),
+            called(&bin),
             format!(
                 "stillwatch-healer restart --reason {why} --argument=0 tryboot\n\
                  {forced} --reboot-argument=0 tryboot\n"
@@ -558,7 +565,7 @@ mod tests {
         let failure = Failure { why: "no picture".to_owned(), network_only: false };
         new.take_back(&version, failure).await;
         assert_eq!(tryboot::file::read(&place), Some(Slot::A));
-        let words = calls();
+        let words = called(&bin);
         assert!(words.ends_with(&format!("no picture\n{forced}\n")), "{words}");
         boot(Slot::A);
         assert_eq!(Record::read(&place.state).past.first().unwrap().became, Became::TakenBack);
