@@ -90,6 +90,9 @@ pub(crate) struct Restart {
     /// Why, for the journal and the next boot
     #[arg(long, value_name = "SENTENCE")]
     pub reason: String,
+    /// What the boot loader is told, such as "0 tryboot" (systemctl(1), --reboot-argument)
+    #[arg(long, value_name = "WORDS", default_value = "", hide_default_value = true)]
+    pub argument: String,
 }
 
 #[derive(Debug, Args)]

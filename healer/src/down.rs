@@ -33,6 +33,8 @@ pub(crate) struct Down<'a> {
     /// What led here: see [`Record::rung`].
     pub rung: &'static str,
     pub reason: &'a str,
+    /// See [`Hook::argument`].
+    pub argument: &'a str,
     /// Of the hook.
     pub deadline: Duration,
 }
@@ -61,7 +63,7 @@ impl Down<'_> {
         self.act(Verb::Poweroff, site, left).await
     }
 
-    /// Reboots into another system. That costs none either: U-Boot counts how often that one is tried.
+    /// Reboots into another system. That costs none either: how often that one is tried is counted elsewhere.
     async fn restart(&self, site: &Site) -> Answer {
         Event::Reboot
             .say(self.about(), format_args!("rebooting the machine, because {}", self.reason));
@@ -95,8 +97,8 @@ impl Down<'_> {
 
     async fn act(&self, verb: Verb, site: &Site, left: &Left) -> Answer {
         journal::sync(site).await;
-        let Down { reason, deadline, .. } = *self;
-        let answer = Hook { verb, device: None, reason, deadline }.run(site, left).await;
+        let Down { reason, argument, deadline, .. } = *self;
+        let answer = Hook { verb, device: None, reason, argument, deadline }.run(site, left).await;
         if answer.outcome != Outcome::Done {
             Event::HealFailed
                 .say(self.about(), format_args!("{} did not begin: {}", verb.name(), answer.said));
@@ -133,9 +135,10 @@ pub(crate) const UPDATE: &str = "update";
 /// # Errors
 /// The reboot did not begin.
 pub(crate) async fn restart(restart: cli::Restart) -> Result<(), String> {
-    let cli::Restart { places, reason } = restart;
+    let cli::Restart { places, reason, argument } = restart;
     let site = Site::new(places);
-    let down = Down { rung: UPDATE, reason: &reason, deadline: Verb::Reboot.deadline() };
+    let deadline = Verb::Reboot.deadline();
+    let down = Down { rung: UPDATE, reason: &reason, argument: &argument, deadline };
     let Answer { outcome, said } = down.restart(&site).await;
     if outcome == Outcome::Done { Ok(()) } else { Err(format!("no reboot: {said}")) }
 }

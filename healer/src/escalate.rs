@@ -133,7 +133,8 @@ fn say(site: &Site, sentence: &str) {
 }
 
 async fn reboot(site: &Site, reason: &str, pause: Duration) {
-    let down = Down { rung: "start-limit", reason, deadline: Verb::Reboot.deadline() };
+    let down =
+        Down { rung: "start-limit", reason, argument: "", deadline: Verb::Reboot.deadline() };
     let answer = down.reboot(site, &Left::default()).await;
     if answer.outcome != Outcome::Done {
         tracing::debug!("no reboot ({}): trying the agent again in {pause:?}", answer.said);

@@ -75,14 +75,14 @@ impl Healer {
 
     async fn act(&self, verb: Verb, device: Option<&str>, reason: &str) -> Answer {
         let deadline = self.deadline.unwrap_or(verb.deadline());
-        let down = |rung| Down { rung, reason, deadline };
+        let down = |rung| Down { rung, reason, argument: "", deadline };
         #[expect(clippy::wildcard_enum_match_arm, reason = "all others have hooks and no file")]
         match verb {
             Verb::Well => self.account(true).await,
             Verb::Ill => self.account(false).await,
             Verb::Reboot => down("reboot").reboot(&self.site, &self.left).await,
             Verb::Poweroff => down("poweroff").poweroff(&self.site, &self.left).await,
-            _ => self.heal(&Hook { verb, device, reason, deadline }).await,
+            _ => self.heal(&Hook { verb, device, reason, argument: "", deadline }).await,
         }
     }
 

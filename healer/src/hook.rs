@@ -20,6 +20,8 @@ pub(crate) struct Hook<'a> {
     pub verb: Verb,
     pub device: Option<&'a str>,
     pub reason: &'a str,
+    /// What a boot loader is told by a reboot; most often nothing.
+    pub argument: &'a str,
     pub deadline: Duration,
 }
 
@@ -40,6 +42,9 @@ impl Hook<'_> {
             .env("STILLWATCH_REASON", self.reason)
             .env("STILLWATCH_ROOT", site.prefix())
             .env("STILLWATCH_STATE", site.memory());
+        if !self.argument.is_empty() {
+            command.env("STILLWATCH_ARGUMENT", self.argument);
+        }
         judge(run(command, self.deadline, left).await, self.deadline, &path)
     }
 }
@@ -89,7 +94,8 @@ mod tests {
         let hook = folder.path().join("lib/clock-retry");
         std::os::unix::fs::symlink("/bin/true", hook).unwrap();
         let deadline = Duration::from_secs(20);
-        let call = Hook { verb: Verb::ClockRetry, device: None, reason: "", deadline };
+        let call =
+            Hook { verb: Verb::ClockRetry, device: None, reason: "", argument: "", deadline };
         for (hanging, outcome) in [(MAX_LEFT - 1, Outcome::Done), (MAX_LEFT, Outcome::Refused)] {
             assert_eq!(call.run(&site, &Left::of(hanging)).await.outcome, outcome);
         }

@@ -1,64 +1,150 @@
-//! What U-Boot is told: which slot it starts, and how often (image/boot.cmd). Pure: texts of its tools in and out.
+//! Which boot loader starts the slots, and what it is told. Everything else asks here.
 //!
-//! RAUC chooses the slot that it has installed by itself; here are the two things that follow. Each is one write of one
-//! block of the card, so a power cut leaves the one choice or the other.
+//! U-Boot starts a new system up to three times, and counts that itself. A Raspberry Pi's own firmware starts it once,
+//! when it is told so with the reboot before, so counting is ours ([`crate::start`]). What either is told are texts, in
+//! `uboot` and `tryboot`; here they are written.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::place::Place;
+use crate::programs::{Failed, Programs};
+use crate::record::Record;
 use crate::slot::Slot;
+use crate::tryboot::backend::Noted;
+use crate::tryboot::{self, Hold};
 
-/// How many starts a slot has to show that it comes up, and what a good one always has.
-const ATTEMPTS: &str = "3";
+/// A card that takes longer to take one block is broken.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
 
-/// U-Boot's variables.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Variables {
-    order: String,
-    left_a: String,
-    left_b: String,
+/// See the module's documentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bootloader {
+    UBoot,
+    /// A Raspberry Pi's firmware, without U-Boot (docs/updates-tryboot.md).
+    Tryboot,
 }
 
-impl Variables {
-    /// From what `fw_printenv` says. What is missing or damaged is as U-Boot's script takes it.
-    pub(crate) fn parse(said: &str) -> Variables {
-        let value = |key: &str, default: &str| {
-            let words = said.split('\n').filter_map(|line| line.split_once('='));
-            let value =
-                words.filter(|(name, _)| *name == key).map(|(_, value)| value.trim()).next();
-            value.unwrap_or(default).to_owned()
-        };
-        Variables {
-            order: value("BOOT_ORDER", "A B"),
-            left_a: value("BOOT_A_LEFT", ATTEMPTS),
-            left_b: value("BOOT_B_LEFT", ATTEMPTS),
+impl Bootloader {
+    /// As RAUC's `system.conf` says, because the two have to agree: `custom` is what [`tryboot::backend`] is for.
+    pub(crate) fn of(conf: &str) -> Bootloader {
+        let mut section = "";
+        let mut bootloader = "";
+        for line in conf.lines().map(str::trim) {
+            match line.split_once('=') {
+                _ if line.starts_with('[') => section = line,
+                Some((key, value)) if section == "[system]" && key.trim() == "bootloader" => {
+                    bootloader = value.trim();
+                }
+                _ => {}
+            }
+        }
+        if bootloader == "custom" { Bootloader::Tryboot } else { Bootloader::UBoot }
+    }
+
+    /// What the reboot says that starts a new system for the first time.
+    pub(crate) fn argument(self) -> Option<&'static str> {
+        match self {
+            Bootloader::UBoot => None,
+            Bootloader::Tryboot => Some(tryboot::ARGUMENT),
         }
     }
 
-    fn left(&mut self, slot: Slot) -> &mut String {
-        match slot {
-            Slot::A => &mut self.left_a,
-            Slot::B => &mut self.left_b,
+    /// Which slot the firmware starts without being told anything; U-Boot has no such one.
+    pub(crate) fn kept(self, place: &Place) -> Option<Slot> {
+        match self {
+            Bootloader::UBoot => None,
+            Bootloader::Tryboot => tryboot::file::read(place),
         }
     }
 
-    /// With all attempts for the slot that runs, and first.
-    pub(crate) fn keep(&self, slot: Slot) -> Variables {
-        let mut kept = self.clone();
-        ATTEMPTS.clone_into(kept.left(slot));
-        kept.order = format!("{slot} {}", slot.other());
-        kept
+    /// `slot` comes up, and is started from now on.
+    ///
+    /// # Errors
+    /// The card can't be written.
+    pub(crate) async fn keep(
+        self,
+        place: &Place,
+        programs: &Programs,
+        slot: Slot,
+    ) -> Result<(), Failed> {
+        match self {
+            Bootloader::UBoot => {
+                let variables = programs.variables().await?;
+                programs.set_variables(place, &variables.keep(slot)).await
+            }
+            Bootloader::Tryboot => name(place, slot).await,
+        }
     }
 
-    /// With none for the slot that failed: the other one is taken, and if that does not come up either, each gets its
-    /// attempts again.
-    pub(crate) fn take_back(&self, failed: Slot) -> Variables {
-        let mut back = self.keep(failed.other());
-        "0".clone_into(back.left(failed));
-        back
+    /// `failed`, which runs, is not started again.
+    ///
+    /// # Errors
+    /// The card can't be written.
+    pub(crate) async fn take_back(
+        self,
+        place: &Place,
+        programs: &Programs,
+        failed: Slot,
+    ) -> Result<(), Failed> {
+        match self {
+            Bootloader::UBoot => {
+                let variables = programs.variables().await?;
+                programs.set_variables(place, &variables.take_back(failed)).await
+            }
+            // It was started for once, so most often there is nothing to write.
+            Bootloader::Tryboot => name(place, failed.other()).await,
+        }
     }
 
-    /// What `fw_setenv --script -` takes.
-    pub(crate) fn script(&self) -> String {
-        let Variables { order, left_a, left_b } = self;
-        format!("BOOT_ORDER={order}\nBOOT_A_LEFT={left_a}\nBOOT_B_LEFT={left_b}\n")
+    /// RAUC is to know that what is in `slot` failed. U-Boot's variables say so by themselves.
+    pub(crate) fn is_bad(self, place: &Place, slot: Slot) {
+        let noted = Noted { bad: Some(slot) };
+        if self == Bootloader::Tryboot
+            && let Err(error) = noted.write(&place.state)
+        {
+            tracing::warn!("{}: {error}", place.state.display());
+        }
+    }
+
+    /// Makes sure that no power cut starts the slot that is about to be written. RAUC does that with U-Boot.
+    ///
+    /// # Errors
+    /// It would.
+    pub(crate) async fn hold(
+        self,
+        place: &Place,
+        running: Slot,
+        record: &Record,
+    ) -> Result<(), Failed> {
+        if self == Bootloader::UBoot {
+            return Ok(());
+        }
+        match tryboot::hold(self.kept(place), running, record) {
+            Hold::Fine => Ok(()),
+            Hold::Repair => name(place, running).await,
+            Hold::Refuse(why) => Err(Failed(why)),
+        }
+    }
+}
+
+/// Has the firmware start `slot`, unless it does.
+async fn name(place: &Place, slot: Slot) -> Result<(), Failed> {
+    if tryboot::file::read(place) == Some(slot) {
+        return Ok(());
+    }
+    let place = place.clone();
+    let write = tokio::task::spawn_blocking(move || tryboot::file::write(&place, slot));
+    match timeout(WRITTEN_WITHIN, write).await {
+        Ok(Ok(written)) => {
+            written.map_err(|error| Failed(format!("{}: {error}", tryboot::file::NAME)))
+        }
+        Ok(Err(panicked)) => Err(Failed(panicked.to_string())),
+        Err(_) => {
+            let seconds = WRITTEN_WITHIN.as_secs();
+            Err(Failed(format!("{} can't be written within {seconds} s", tryboot::file::NAME)))
+        }
     }
 }
 
@@ -66,28 +152,14 @@ impl Variables {
 mod tests {
     use super::*;
 
-    fn variables(order: &str, left_a: &str, left_b: &str) -> Variables {
-        let [order, left_a, left_b] = [order, left_a, left_b].map(str::to_owned);
-        Variables { order, left_a, left_b }
-    }
-
     #[test]
-    fn what_u_boot_says_comes_back() {
-        let said = variables("B A", "3", "1").script();
-        assert_eq!(Variables::parse(&said), variables("B A", "3", "1"));
-        assert_eq!(Variables::parse(""), variables("A B", "3", "3"));
-    }
-
-    #[test]
-    fn a_new_system_that_is_kept_is_first_and_the_old_one_stays_behind_it() {
-        assert_eq!(variables("B A", "3", "2").keep(Slot::B), variables("B A", "3", "3"));
-        // As the image is made, with nothing in B.
-        assert_eq!(variables("A", "2", "0").keep(Slot::A), variables("A B", "3", "0"));
-    }
-
-    #[test]
-    fn one_that_is_taken_back_is_not_started_again() {
-        assert_eq!(variables("B A", "3", "2").take_back(Slot::B), variables("A B", "3", "0"));
-        assert_eq!(variables("A B", "1", "2").take_back(Slot::A), variables("B A", "0", "3"));
+    fn raucs_own_file_says_which_one_it_is() {
+        let image = include_str!("../../image/root/etc/rauc/system.conf");
+        assert_eq!(Bootloader::of(image), Bootloader::UBoot);
+        assert_eq!(Bootloader::of(""), Bootloader::UBoot);
+        let custom =
+            "[system]\n compatible=x\n bootloader = custom\n[handlers]\nbootloader=uboot\n";
+        assert_eq!(Bootloader::of(custom), Bootloader::Tryboot);
+        assert_eq!(Bootloader::of("[other]\nbootloader=custom\n"), Bootloader::UBoot);
     }
 }

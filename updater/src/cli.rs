@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::tryboot::backend::Ask;
+
 /// Installs updates of the SD card's whole system into the other slot, has each prove itself, and takes it back if it
 /// does not. Runs as root, and there only.
 #[derive(Debug, Parser)]
@@ -23,6 +25,8 @@ pub(crate) enum Command {
     Install(Install),
     /// Say which system runs, and what became of updates
     Status,
+    #[command(flatten)]
+    Rauc(Ask),
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ use runtime::clock;
 use runtime::event::{About, Event};
 use runtime::notify;
 
+use crate::bootloader::Bootloader;
 use crate::judge::{Refusal, judge};
 use crate::place::{Place, Running};
 use crate::programs::{Bundle, Failed, Programs};
@@ -75,6 +76,8 @@ impl Installer<'_> {
         let version = &bundle.version;
         let slot = running.slot.other();
         let mut record = Record::read(&place.state);
+        let held = running.bootloader.hold(place, running.slot, &record).await;
+        held.map_err(NotInstalled::Failed)?;
         let baseline = sight::baseline(place, programs).await;
         record.under_way = Some(UnderWay {
             version: version.clone(),
@@ -83,6 +86,7 @@ impl Installer<'_> {
             installed: false,
             baseline,
             starts: 0,
+            tries: 0,
             failed: None,
         });
         record.write(&place.state)?;
@@ -105,6 +109,28 @@ impl Installer<'_> {
                 Err(NotInstalled::Failed(error))
             }
         }
+    }
+
+    /// Reboots into what is installed. Where nobody else counts that, it is counted first: a system that brings down the
+    /// machine at once can't do it.
+    ///
+    /// # Errors
+    /// It can't be counted, or `autoboot.txt` does not name the slot. Else this comes back only if the machine does not
+    /// go down.
+    pub(crate) async fn start(&self, version: &Version) -> Result<(), NotInstalled> {
+        let Installer { place, programs, running, .. } = self;
+        let bootloader = running.bootloader;
+        if bootloader == Bootloader::Tryboot {
+            let mut record = Record::read(&place.state);
+            let held = bootloader.hold(place, running.slot, &record).await;
+            held.map_err(NotInstalled::Failed)?;
+            if let Some(update) = &mut record.under_way {
+                update.tries += 1;
+            }
+            record.write(&place.state)?;
+        }
+        programs.restart(&starting(version), bootloader.argument()).await;
+        Ok(())
     }
 
     async fn write(&self, path: &Path, mut tell: impl FnMut(u8)) -> Result<(), Failed> {

@@ -60,6 +60,7 @@ pub(crate) fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bootloader::Bootloader;
     use crate::record::{Became, tests::under_way};
     use crate::slot::Slot;
 
@@ -67,8 +68,12 @@ mod tests {
     fn only_what_is_newer_and_fits_and_was_not_rejected() {
         let version = |text: &str| -> Version { text.parse().unwrap() };
         let bundle = |text: &str| Bundle { compatible: "c".to_owned(), version: version(text) };
-        let running =
-            Running { slot: Slot::A, version: version("0.2.0-2.0"), compatible: "c".to_owned() };
+        let running = Running {
+            bootloader: Bootloader::UBoot,
+            slot: Slot::A,
+            version: version("0.2.0-2.0"),
+            compatible: "c".to_owned(),
+        };
         let mut record = Record::default();
         let judged =
             |text: &str, record: &Record, older| judge(&bundle(text), &running, record, older);

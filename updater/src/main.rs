@@ -3,8 +3,8 @@
 //!
 //! Arguments and exit codes only. `run.rs` is the service; what it decides is in `start` (what does this boot mean?),
 //! `trial` (is a new system kept?), `may` (may one be installed now?), `judge` (is this bundle for us?) and
-//! `bootloader` (which slot is started?), all of them pure. `install.rs` writes a slot, by RAUC; `record.rs` is what
-//! both systems know of it.
+//! `uboot` and `tryboot` (which slot is started?), all of them pure. `install.rs` writes a slot, by RAUC; `record.rs` is
+//! what both systems know of it.
 
 mod bootloader;
 mod cli;
@@ -22,6 +22,8 @@ mod source;
 mod start;
 mod status;
 mod trial;
+mod tryboot;
+mod uboot;
 
 use std::fmt::Display;
 use std::future::Future;
@@ -29,10 +31,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Cli, Command};
-use install::{Installer, NotInstalled, starting};
+use install::{Installer, NotInstalled};
 use place::{Place, Running};
 use programs::Programs;
 use record::Record;
+use tryboot::backend::{self, Ask, Known, Noted};
 
 fn main() -> ExitCode {
     let Cli { places, command } = Cli::parse();
@@ -51,6 +54,29 @@ fn main() -> ExitCode {
         Command::Run => within(run::run(place, running)),
         Command::Install(install) => within(by_hand(place, running, install)),
         Command::Status => status::report(&place, &running),
+        Command::Rauc(ask) => rauc(&place, &running, ask),
+    }
+}
+
+/// RAUC reads what is printed, and stops if this fails.
+fn rauc(place: &Place, running: &Running, ask: Ask) -> ExitCode {
+    let (record, mut noted) = (Record::read(&place.state), Noted::read(&place.state));
+    let kept = running.bootloader.kept(place);
+    let known = Known { running: running.slot, kept, record: &record };
+    let answer = backend::answer(ask, known, &mut noted);
+    let written = answer
+        .and_then(|said| noted.write(&place.state).map(|()| said).map_err(|it| it.to_string()));
+    match written {
+        Ok(said) => {
+            if let Some(said) = said {
+                println!("{said}");
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -68,10 +94,7 @@ async fn by_hand(
     println!("installing {} into slot {slot}", bundle.version);
     installer.install(&path, &bundle, |percent| println!("{percent} %")).await?;
     println!("installed; it is started {}", if reboot { "now" } else { "with the next boot" });
-    if reboot {
-        programs.restart(&starting(&bundle.version)).await;
-    }
-    Ok(())
+    if reboot { installer.start(&bundle.version).await } else { Ok(()) }
 }
 
 /// On one thread: nothing here is heavy.

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use frame::update::is_compatible;
 use frame::version::Version;
 
+use crate::bootloader::Bootloader;
 use crate::cli::Places;
 use crate::slot::Slot;
+use crate::tryboot;
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub(crate) struct Place {
 /// Which system runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Running {
+    /// What started it.
+    pub bootloader: Bootloader,
     pub slot: Slot,
     pub version: Version,
     /// What it runs on.
@@ -31,9 +35,13 @@ pub(crate) struct Running {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unknown {
     #[error(
-        "no slot on the kernel's command line: U-Boot did not start this system, so nothing here can be updated"
+        "no slot on the kernel's command line: neither U-Boot nor the firmware started this system as one, so nothing here can be updated"
     )]
     NoSlot,
+    #[error(
+        "the kernel was started from slot {0}, and its command line says {1}: nothing here can be updated"
+    )]
+    TwoSlots(Slot, Slot),
     #[error("{path}: no {key}=: this is no image of scripts/image's", path = .0.display(), key = .1)]
     NoKey(PathBuf, &'static str),
 }
@@ -62,8 +70,9 @@ impl Place {
     /// # Errors
     /// It is none of ours.
     pub(crate) fn running(&self) -> Result<Running, Unknown> {
-        let cmdline = fs::read_to_string(self.below("/proc/cmdline")).unwrap_or_default();
-        let slot = Slot::booted(&cmdline).ok_or(Unknown::NoSlot)?;
+        let conf = fs::read_to_string(self.below("/etc/rauc/system.conf")).unwrap_or_default();
+        let bootloader = Bootloader::of(&conf);
+        let slot = self.slot(bootloader)?;
         let path = self.below("/usr/lib/os-release");
         let release = fs::read_to_string(&path).unwrap_or_default();
         let value = |key: &'static str| {
@@ -77,7 +86,26 @@ impl Place {
         if !is_compatible(&compatible) {
             return Err(Unknown::NoKey(path.clone(), "IMAGE_ID"));
         }
-        Ok(Running { slot, version, compatible })
+        Ok(Running { bootloader, slot, version, compatible })
+    }
+
+    fn slot(&self, bootloader: Bootloader) -> Result<Slot, Unknown> {
+        let cmdline = fs::read_to_string(self.below("/proc/cmdline")).unwrap_or_default();
+        let named = Slot::booted(&cmdline);
+        let started = match bootloader {
+            Bootloader::UBoot => None,
+            Bootloader::Tryboot => {
+                let partition =
+                    fs::read(self.below("/proc/device-tree/chosen/bootloader/partition"));
+                tryboot::booted(&partition.unwrap_or_default())
+            }
+        };
+        match (named, started) {
+            (Some(named), Some(started)) if named != started => {
+                Err(Unknown::TwoSlots(started, named))
+            }
+            _ => named.or(started).ok_or(Unknown::NoSlot),
+        }
     }
 }
 
@@ -120,6 +148,26 @@ pub(crate) mod tests {
         file(folder, "usr/lib/os-release", release);
         let running = place.running().unwrap();
         assert_eq!((running.slot, running.compatible.as_str()), (Slot::B, "stillwatch-debian"));
+        assert_eq!(running.bootloader, Bootloader::UBoot);
         assert_eq!(running.version.to_string(), "0.1.0-20261128.0312");
+    }
+
+    #[test]
+    fn where_the_firmware_starts_slots_it_says_which() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let place = place(folder);
+        let slot = |cmdline: &str, partition: &str| {
+            file(folder, "proc/cmdline", cmdline);
+            file(folder, "proc/device-tree/chosen/bootloader/partition", partition);
+            place.slot(Bootloader::Tryboot)
+        };
+        assert_eq!(slot("quiet", "\0\0\0\u{3}").ok(), Some(Slot::B));
+        assert_eq!(slot("rauc.slot=B", "\0\0\0\u{3}").ok(), Some(Slot::B));
+        // The first firmware of a Pi 5 says 0 (raspberrypi/rpi-eeprom#575).
+        assert_eq!(slot("rauc.slot=A", "\0\0\0\0").ok(), Some(Slot::A));
+        let two = slot("rauc.slot=A", "\0\0\0\u{3}");
+        assert!(matches!(two, Err(Unknown::TwoSlots(Slot::B, Slot::A))));
+        assert!(matches!(slot("quiet", ""), Err(Unknown::NoSlot)));
     }
 }

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::bootloader::Variables;
 use crate::place::Place;
+use crate::uboot::Variables;
 
 /// For what answers at once, on a busy Pi Zero.
 const SOON: Duration = Duration::from_secs(30);
@@ -190,17 +190,20 @@ impl Programs {
         }
     }
 
-    /// Reboots, and writes down why. It costs no reboot of the budget: what starts is another system.
-    pub(crate) async fn restart(&self, reason: &str) {
+    /// Reboots, and writes down why; `argument` is for the boot loader. It costs no reboot of the budget: what starts is
+    /// another system.
+    pub(crate) async fn restart(&self, reason: &str, argument: Option<&str>) {
         let mut command = self.program("stillwatch-healer", ["restart", "--reason"]);
         command.arg(reason);
+        command.args(argument.map(|argument| format!("--argument={argument}")));
         match self.ask(command, DOWN).await {
             // systemd ends this process soon.
             Ok(_) => tokio::time::sleep(DOWN).await,
             Err(error) => tracing::error!("{error}"),
         }
         tracing::error!("the machine does not go down in order: rebooting at once");
-        let forced = self.program("systemctl", ["reboot", "--force", "--force"]);
+        let mut forced = self.program("systemctl", ["reboot", "--force", "--force"]);
+        forced.args(argument.map(|argument| format!("--reboot-argument={argument}")));
         if let Err(error) = self.ask(forced, SOON).await {
             tracing::error!("{error}");
         }

@@ -46,9 +46,12 @@ pub(crate) struct UnderWay {
     /// How the machine was before: what did not work then need not work after it.
     #[serde(default)]
     pub baseline: Baseline,
-    /// How often it was started.
+    /// How often it was started, as far as it could say so itself.
     #[serde(default)]
     pub starts: u32,
+    /// How often it was about to be started, where nobody else counts that ([`crate::bootloader`]).
+    #[serde(default)]
+    pub tries: u32,
     /// Why it is to be taken back, once that was decided.
     #[serde(default)]
     pub failed: Option<Failure>,
@@ -194,6 +197,7 @@ pub(crate) mod tests {
             installed: true,
             baseline: Baseline { uploads: true, failed: Vec::new() },
             starts: 0,
+            tries: 0,
             failed: None,
         }
     }

@@ -11,15 +11,16 @@ use runtime::files::{Survives, publish};
 use runtime::update::{Phase, STATE, State};
 use runtime::{clock, notify, signal};
 
-use crate::install::{ABOUT, Installer, NotInstalled, starting, wall_s};
+use crate::install::{ABOUT, Installer, NotInstalled, wall_s};
 use crate::judge::Refusal;
-use crate::may::may;
+use crate::may::{Machine, Origin, may};
 use crate::place::{Place, Running};
 use crate::programs::{Bundle, Failed, Programs};
 use crate::record::{Became, Failure, Past, Record, UnderWay};
 use crate::sight;
+use crate::slot::Slot;
 use crate::source::{Found, Stamp, Sticks, found};
-use crate::start::Start;
+use crate::start::{self, Start};
 use crate::trial::{Trial, Verdict, was_at_fault};
 
 /// Between two looks. A trial's minute is measured with it, an update waits for it.
@@ -81,56 +82,53 @@ struct Updater {
     stage: Stage,
     /// A new version that found no network, until it is known whether the old one does.
     doubt: Option<Failure>,
+    /// What is under way may be started by us, not only by the next boot.
+    again: bool,
     sticks: Sticks,
     /// Files that were looked into, and what came of it.
     looked: HashMap<Stamp, Option<Bundle>>,
     published: Option<State>,
-    /// What the boot loader's variables could not be written for, last.
+    /// What the boot loader could not be told for, last.
     complaint: Option<Failed>,
 }
 
 impl Updater {
     fn begin(place: Place, running: Running, now: Mono) -> Updater {
         let mut record = Record::read(&place.state);
-        let Running { slot, version, .. } = &running;
+        let Running { bootloader, slot, version, .. } = &running;
         tracing::info!("{version} runs in slot {slot}");
+        let start = Start::of(*slot, &record, *bootloader, bootloader.kept(&place));
+        start.note(&mut record, wall_s());
         let mut doubt = None;
-        let stage = match Start::of(*slot, &record) {
-            Start::Usual => Stage::Starting,
-            Start::Trial(update) if update.failed.is_some() => {
-                // Taken back, and here again: the old one does not start any more.
-                let why = "the system before it does not start any more".to_owned();
-                Event::UpdateKept.say(ABOUT, format_args!("{version} is kept, because {why}"));
-                record.end(Became::Kept, Some(why), wall_s());
-                Stage::Starting
-            }
+        let mut again = false;
+        let mut stage = Stage::Starting;
+        match start {
+            Start::Usual => {}
+            Start::Alone(_) => Event::UpdateKept
+                .say(ABOUT, format_args!("{version} is kept, because {}", start::ALONE)),
+            Start::Kept(_) => say_kept(version, *slot),
             Start::Trial(update) => {
                 let starts = update.starts + 1;
-                let baseline = update.baseline.clone();
-                record.under_way = Some(UnderWay { installed: true, starts, ..update });
                 Event::UpdateTrial.say(
                     ABOUT,
                     format_args!("{version} is on trial in slot {slot}, start {starts}"),
                 );
-                Stage::Trial(Box::new(Trial::begin(now, baseline)), version.clone())
+                stage = Stage::Trial(Box::new(Trial::begin(now, update.baseline)), version.clone());
             }
-            Start::FellBack(update) => {
-                let failure = update.failed.clone().unwrap_or_else(|| did_not_come_up(&update));
-                if failure.network_only {
-                    doubt = Some(failure);
-                } else {
-                    taken_back(&mut record, &update.version, failure.why);
-                }
-                Stage::Starting
+            Start::Again(UnderWay { version, tries, .. }) => {
+                tracing::warn!("{version} did not come up; {tries} tries were made");
+                again = true;
             }
-            Start::Interrupted(update) => {
-                let why = "the machine was restarted while it was being installed".to_owned();
-                Event::UpdateNotInstalled
-                    .say(ABOUT, format_args!("{} is not installed: {why}", update.version));
-                record.end(Became::NotInstalled, Some(why), wall_s());
-                Stage::Starting
+            Start::FellBack(_, failure) if failure.network_only => doubt = Some(failure),
+            Start::FellBack(update, failure) => {
+                say_taken_back(&update.version, &failure.why);
+                running.bootloader.is_bad(&place, update.slot);
             }
-        };
+            Start::Interrupted(update) => Event::UpdateNotInstalled.say(
+                ABOUT,
+                format_args!("{} is not installed: {}", update.version, start::INTERRUPTED),
+            ),
+        }
         let updater = Updater {
             programs: Programs::new(&place),
             place,
@@ -138,6 +136,7 @@ impl Updater {
             began: now,
             stage,
             doubt,
+            again,
             sticks: Sticks::default(),
             looked: HashMap::new(),
             published: None,
@@ -185,15 +184,12 @@ impl Updater {
 
     /// Tells the boot loader that the slot that runs comes up.
     async fn is_good(&mut self) -> bool {
-        let slot = self.running.slot;
-        let kept = match self.programs.variables().await {
-            Ok(variables) => self.programs.set_variables(&self.place, &variables.keep(slot)).await,
-            Err(error) => Err(error),
-        };
+        let Running { bootloader, slot, .. } = self.running;
+        let kept = bootloader.keep(&self.place, &self.programs, slot).await;
         if let Err(error) = &kept
             && self.complaint.as_ref() != Some(error)
         {
-            tracing::warn!("slot {slot} can't be given its attempts back: {error}");
+            tracing::warn!("the boot loader can't be told that slot {slot} comes up: {error}");
         }
         self.complaint = kept.err();
         self.complaint.is_none()
@@ -207,13 +203,7 @@ impl Updater {
         let mut record = Record::read(&self.place.state);
         record.end(Became::Kept, None, wall_s());
         self.write(&record);
-        let Running { slot, .. } = self.running;
-        Event::UpdateKept.say(
-            ABOUT,
-            format_args!(
-                "{version} has proved itself, and is kept: slot {slot} is started from now on"
-            ),
-        );
+        say_kept(version, self.running.slot);
         self.stage = Stage::Ready;
     }
 
@@ -224,7 +214,7 @@ impl Updater {
             update.failed = Some(failure);
         }
         self.write(&record);
-        let slot = self.running.slot;
+        let Running { bootloader, slot, .. } = self.running;
         Event::UpdateTakenBack.say(
             ABOUT,
             format_args!(
@@ -232,17 +222,13 @@ impl Updater {
                 slot.other()
             ),
         );
-        let chosen = match self.programs.variables().await {
-            Ok(variables) => {
-                self.programs.set_variables(&self.place, &variables.take_back(slot)).await
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = chosen {
+        if let Err(error) = bootloader.take_back(&self.place, &self.programs, slot).await {
             // Its attempts are used up all the same.
             tracing::error!("{error}");
         }
-        self.programs.restart(&format!("the update {version} did not prove itself: {why}")).await;
+        bootloader.is_bad(&self.place, slot);
+        let reason = format!("the update {version} did not prove itself: {why}");
+        self.programs.restart(&reason, None).await;
     }
 
     /// Whether the new version was at fault when it found no network.
@@ -256,7 +242,10 @@ impl Updater {
         self.publish(Phase::Idle, None, None, None);
         match was_at_fault(now.since(self.began), sight::machine(&self.place).uploads) {
             None => return,
-            Some(true) => taken_back(&mut record, &version, why),
+            Some(true) => {
+                say_taken_back(&version, &why);
+                record.end(Became::TakenBack, Some(why), wall_s());
+            }
             Some(false) => {
                 let why = format!("{why}; but {} finds no network either", self.running.version);
                 Event::UpdateNotInstalled.say(
@@ -274,9 +263,10 @@ impl Updater {
     async fn look(&mut self) {
         let record = Record::read(&self.place.state);
         if let Some(update) = &record.under_way {
-            // By hand, without a reboot.
-            let why = "it is started with the next boot".to_owned();
-            return self.publish(Phase::Waiting, Some(&update.version), None, Some(why));
+            return match may_start(self.again, &sight::machine(&self.place)) {
+                Ok(()) => self.start(&update.version).await,
+                Err(why) => self.publish(Phase::Waiting, Some(&update.version), None, Some(why)),
+            };
         }
         let mut files = found(&self.place);
         files.extend(self.sticks.look(&self.place));
@@ -347,14 +337,21 @@ impl Updater {
         };
         self.sticks.leave(&self.place);
         match installed {
-            Ok(()) => {
-                self.publish(Phase::Restarting, Some(&version), None, None);
-                self.programs.restart(&starting(&version)).await;
-            }
+            Ok(()) => self.start(&version).await,
             Err(error) => {
                 self.looked.insert(file.stamp, None);
                 self.refuse(file, Some(&version), &error);
             }
+        }
+    }
+
+    /// Reboots into what is installed.
+    async fn start(&mut self, version: &Version) {
+        // Once in each boot.
+        self.again = false;
+        self.publish(Phase::Restarting, Some(version), None, None);
+        if let Err(error) = self.installer().start(version).await {
+            tracing::error!("{version} can't be started: {error}");
         }
     }
 
@@ -390,7 +387,7 @@ impl Updater {
         percent: Option<u8>,
         why: Option<String>,
     ) {
-        let Running { slot, version: system, compatible } = &self.running;
+        let Running { slot, version: system, compatible, .. } = &self.running;
         let state = State {
             system: system.to_string(),
             compatible: compatible.clone(),
@@ -418,33 +415,47 @@ impl Updater {
     }
 }
 
-fn taken_back(record: &mut Record, version: &Version, why: String) {
-    Event::UpdateTakenBack.say(ABOUT, format_args!("{version} was taken back: {why}"));
-    record.end(Became::TakenBack, Some(why), wall_s());
+fn say_kept(version: &Version, slot: Slot) {
+    Event::UpdateKept.say(
+        ABOUT,
+        format_args!(
+            "{version} has proved itself, and is kept: slot {slot} is started from now on"
+        ),
+    );
 }
 
-/// U-Boot has gone back by itself.
-fn did_not_come_up(update: &UnderWay) -> Failure {
-    let why = match update.starts {
-        0 => "it did not come up".to_owned(),
-        1 => "it was started once, and did not come up again".to_owned(),
-        starts => format!("it was started {starts} times, and never proved itself"),
-    };
-    Failure { why, network_only: false }
+fn say_taken_back(version: &Version, why: &str) {
+    Event::UpdateTakenBack.say(ABOUT, format_args!("{version} was taken back: {why}"));
+}
+
+/// Whether what is installed may be started now. Somebody, or the hour, has allowed it before; what can be wrong since
+/// is the machine.
+///
+/// # Errors
+/// What it waits for, as one sentence.
+fn may_start(again: bool, machine: &Machine) -> Result<(), String> {
+    // By hand, without a reboot.
+    if !again {
+        return Err("it is started with the next boot".to_owned());
+    }
+    may(Origin::Hand, machine, None)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bootloader::Bootloader;
+    use crate::install::starting;
     use crate::place::tests::place;
     use crate::record::tests::under_way;
-    use crate::slot::Slot;
+    use crate::tryboot;
 
     fn begin(folder: &std::path::Path, slot: Slot, update: Option<UnderWay>) -> (Updater, Record) {
         let place = place(folder);
         Record { under_way: update, ..Record::default() }.write(&place.state).unwrap();
         let version = "0.2.0-2.0".parse().unwrap();
-        let running = Running { slot, version, compatible: "c".to_owned() };
+        let running =
+            Running { bootloader: Bootloader::UBoot, slot, version, compatible: "c".to_owned() };
         let updater = Updater::begin(place, running, clock::mono());
         let record = Record::read(&updater.place.state);
         (updater, record)
@@ -484,6 +495,87 @@ mod tests {
         let (_, record) = begin(Slot::A, Some(UnderWay { installed: false, ..update() }));
         assert_eq!(record.past.first().unwrap().became, Became::NotInstalled);
         assert_eq!(record.under_way, None);
+    }
+
+    /// Programs that write down how they were called, and fail: none reboots.
+    fn programs(bin: &std::path::Path) {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::create_dir(bin).unwrap();
+        for name in ["stillwatch-healer", "systemctl"] {
+            let script =
+                format!("#!/bin/sh\necho {name} \"$*\" >>{}/calls\nexit 1\n", bin.display());
+            std::fs::write(bin.join(name), script).unwrap();
+            let mode = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(bin.join(name), mode).unwrap();
+        }
+    }
+
+    fn called(bin: &std::path::Path) -> String {
+        let calls = std::fs::read_to_string(bin.join("calls")).unwrap_or_default();
+        let _ = std::fs::remove_file(bin.join("calls"));
+        calls
+    }
+
+    /// The real updater with the firmware's file.
+    #[tokio::test]
+    async fn with_tryboot_a_new_system_is_started_for_once_until_it_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let bin = folder.path().join("bin");
+        programs(&bin);
+        let mut place = place(folder.path());
+        place.path = bin.display().to_string();
+        std::fs::create_dir_all(place.below(crate::source::CARD)).unwrap();
+        tryboot::file::write(&place, Slot::A).unwrap();
+        Record { under_way: Some(under_way("0.2.0-2.0")), ..Record::default() }
+            .write(&place.state)
+            .unwrap();
+        let version: Version = "0.2.0-2.0".parse().unwrap();
+        let boot = |slot| {
+            let compatible = "c".to_owned();
+            let running = Running {
+                bootloader: Bootloader::Tryboot,
+                slot,
+                version: version.clone(),
+                compatible,
+            };
+            Updater::begin(place.clone(), running, clock::mono())
+        };
+        let tries = || Record::read(&place.state).under_way.map(|update| update.tries);
+
+        // The power was cut before the reboot: it is waited for a machine that is well.
+        let mut old = boot(Slot::A);
+        old.look().await;
+        assert_eq!(old.published.as_ref().unwrap().why.as_deref(), Some("the agent does not run"));
+        assert_eq!((tries(), called(&bin).as_str()), (Some(0), ""));
+        old.start(&version).await;
+        let forced = "systemctl reboot --force --force";
+        let why = starting(&version);
+        assert_eq!(tries(), Some(1));
+        assert_eq!(
+            called(&bin),
+            format!(
+                "stillwatch-healer restart --reason {why} --argument=0 tryboot\n\
+                 {forced} --reboot-argument=0 tryboot\n"
+            )
+        );
+
+        // It does not prove itself: there is nothing to write, and a reboot without a word.
+        let mut new = boot(Slot::B);
+        let record = Record::read(&place.state);
+        let failure = Failure { why: "no picture".to_owned(), network_only: false };
+        new.take_back(&version, failure).await;
+        assert_eq!(tryboot::file::read(&place), Some(Slot::A));
+        let words = called(&bin);
+        assert!(words.ends_with(&format!("no picture\n{forced}\n")), "{words}");
+        boot(Slot::A);
+        assert_eq!(Record::read(&place.state).past.first().unwrap().became, Became::TakenBack);
+
+        // It does: it is started from now on.
+        record.write(&place.state).unwrap();
+        boot(Slot::B).keep(&version).await;
+        assert_eq!(tryboot::file::read(&place), Some(Slot::B));
+        let record = Record::read(&place.state);
+        assert_eq!((record.under_way, record.past.first().unwrap().became), (None, Became::Kept));
     }
 
     #[test]

@@ -2,17 +2,19 @@
 
 use std::fmt;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// As U-Boot's script and RAUC call them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[value(rename_all = "UPPER")]
 pub(crate) enum Slot {
     A,
     B,
 }
 
 impl Slot {
-    /// The one that runs, by the kernel's command line (`rauc.slot=A`); `None`: U-Boot did not start it.
+    /// The one that runs, by the kernel's command line (`rauc.slot=A`); `None`: no boot loader of ours started it.
     pub(crate) fn booted(cmdline: &str) -> Option<Slot> {
         cmdline.split_whitespace().find_map(|word| match word {
             "rauc.slot=A" => Some(Slot::A),

@@ -15,7 +15,7 @@ use crate::place::Place;
 const AGENT: &str = "/var/lib/stillwatch-agent";
 
 /// The card's first partition.
-const CARD: &str = "/boot/firmware";
+pub(crate) const CARD: &str = "/boot/firmware";
 
 /// Where a stick is mounted, for as long as it is looked into or installed from.
 const STICK: &str = "/run/stillwatch-stick";
@@ -109,7 +109,7 @@ impl Sticks {
                 continue;
             }
             let found =
-                self.mount(place, &name).then(|| brought(&place.below(STICK))).unwrap_or_default();
+                if self.mount(place, &name) { brought(&place.below(STICK)) } else { Vec::new() };
             if self.seen.insert(name.clone(), !found.is_empty()).is_none() {
                 tracing::info!("the stick {name} has {} bundles of Stillwatch", found.len());
             }

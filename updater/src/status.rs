@@ -17,7 +17,7 @@ pub(crate) fn report(place: &Place, running: &Running) -> ExitCode {
 }
 
 fn text(running: &Running, state: Option<&State>, record: &Record) -> String {
-    let Running { slot, version, compatible } = running;
+    let Running { slot, version, compatible, .. } = running;
     let mut lines = vec![format!("{version} ({compatible}) runs in slot {slot}")];
     match state {
         None => {
@@ -49,6 +49,7 @@ fn text(running: &Running, state: Option<&State>, record: &Record) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bootloader::Bootloader;
     use crate::record::Past;
     use crate::slot::Slot;
     use runtime::update::Phase;
@@ -56,6 +57,7 @@ mod tests {
     #[test]
     fn it_reads_like_sentences() {
         let running = Running {
+            bootloader: Bootloader::UBoot,
             slot: Slot::A,
             version: "0.1.0-20261128.0312".parse().unwrap(),
             compatible: "stillwatch-debian".to_owned(),

@@ -184,7 +184,7 @@ mod tests {
             let seen = Seen { frame: now % 50 != 0, ..whole() };
             match trial.judge(at(now), &seen) {
                 Verdict::Wait => {}
-                verdict => break verdict,
+                verdict @ (Verdict::Keep | Verdict::TakeBack(_)) => break verdict,
             }
         };
         assert_eq!(now, AT_MOST.as_secs());
@@ -196,7 +196,7 @@ mod tests {
         for now in [6, 300, 604] {
             match trial.judge(at(now), seen) {
                 Verdict::Wait => {}
-                verdict => return verdict,
+                verdict @ (Verdict::Keep | Verdict::TakeBack(_)) => return verdict,
             }
         }
         trial.judge(at(605), seen)

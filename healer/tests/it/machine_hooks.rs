@@ -89,3 +89,23 @@ fn the_way_down_is_forced_when_it_does_not_begin() {
     assert_eq!(stage.calls().last().unwrap(), "systemctl --force reboot");
     assert_eq!(stage.calls().iter().filter(|call| *call == "sleep 1").count(), 10);
 }
+
+#[test]
+fn another_system_may_need_a_word_to_the_boot_loader() {
+    let stage = Stage::new();
+    stage.tools(&["journalctl", "sleep"]);
+    stage.tool("systemctl", "[ $1 != is-system-running ] || { echo stopping; exit 1; }");
+    let restarted = |arguments: &[&str]| {
+        stage.run("restart", &[&["--reason", "an update"], arguments].concat());
+        stage.calls().into_iter().rfind(|call| call.contains("--no-block")).unwrap()
+    };
+    assert_eq!(restarted(&[]), "systemctl --no-block reboot");
+    let tryboot = ["--argument", "0 tryboot"];
+    assert_eq!(restarted(&tryboot), "systemctl --no-block --reboot-argument=0 tryboot reboot");
+    stage.tool("systemctl", "[ $1 != is-system-running ] || echo running");
+    restarted(&tryboot);
+    let last = stage.calls().last().cloned();
+    assert_eq!(last.as_deref(), Some("systemctl --force --reboot-argument=0 tryboot reboot"));
+    // It costs none of the budget.
+    assert!(!stage.path("state/reboots").exists());
+}
