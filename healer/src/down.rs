@@ -44,8 +44,14 @@ impl Down<'_> {
         About { rung: Some(self.rung), ..About::organ("machine") }
     }
 
-    /// Reboots, if the budget has one left.
+    /// Reboots, if the budget has one left. A system on trial is not healed by it: it has failed.
     pub(crate) async fn reboot(&self, site: &Site, left: &Left) -> Answer {
+        if published::is_on_trial(site) {
+            published::reboot_wanted(site, self.reason);
+            let why = "a new system is on trial: the one before it is started instead";
+            tracing::warn!("not rebooting, although {}: {why}", self.reason);
+            return answer(Outcome::Refused, why.to_owned());
+        }
         if site.hook(Verb::Reboot).is_ok() {
             match self.spend(site).await {
                 Ok(budget) => self.announce(site, &budget),

@@ -62,6 +62,7 @@ impl Programs {
         let Ran { end, output } = run(command, deadline, &self.left).await;
         match end {
             End::Exited(status) if status.success() => Ok(output),
+            End::Exited(_) if name == "rauc" => Err(Failed(complaint(&output))),
             End::Exited(status) => {
                 Err(Failed(format!("{name}: {status}: {}", last_words(&output))))
             }
@@ -210,6 +211,20 @@ impl Programs {
     }
 }
 
+/// What RAUC could not do: the last thing that it says, after what it did before.
+fn complaint(said: &str) -> String {
+    if let Some((_, why)) = said.rsplit_once("signature verification failed: ") {
+        return format!("it is not signed with a key that is trusted here ({why})");
+    }
+    if let Some((_, why)) = said.rsplit_once("Invalid bundle format: ") {
+        return format!("it is no whole bundle ({why})");
+    }
+    // `rauc-Message: HH:MM:SS.mmm: text`
+    let last = said.rsplit("rauc-Message: ").next().unwrap_or(said);
+    let text = last.split_once(": ").map_or(last, |(_, text)| text);
+    format!("RAUC could not: {}", last_words(text))
+}
+
 /// What a program said last is what went wrong.
 fn last_words(output: &str) -> &str {
     const LENGTH: usize = 300;
@@ -265,6 +280,19 @@ mod tests {
         assert_eq!(bundle.version.to_string(), "0.1.0-20261128.0700");
         assert_eq!(parse("signature verification failed"), None);
         assert_eq!(parse("} {"), None);
+        let refused = "rauc-Message: 07:05:59.911: Reading bundle: /x.raucb rauc-Message: 07:06:00.042: Verifying \
+                       bundle signature... signature verification failed: Verify error: unable to get local issuer \
+                       certificate";
+        let why = "it is not signed with a key that is trusted here (Verify error: unable to get local issuer certificate)";
+        assert_eq!(complaint(refused), why);
+        let cut = "rauc-Message: 07:06:00.669: Reading bundle: /x.raucb Invalid bundle format: Signature size (7) exceeds \
+                   bundle size";
+        assert_eq!(
+            complaint(cut),
+            "it is no whole bundle (Signature size (7) exceeds bundle size)"
+        );
+        let other = "rauc-Message: 07:06:00.669: Reading bundle: /x.raucb No space left";
+        assert_eq!(complaint(other), "RAUC could not: Reading bundle: /x.raucb No space left");
         let said = "Mounted bundle at /run/rauc/bundle. Use 'umount /run/rauc/bundle' to unmount.";
         assert_eq!(mounted_at(said), Some(PathBuf::from("/run/rauc/bundle")));
         let failed =

@@ -12,7 +12,7 @@ use runtime::update::{Phase, STATE, State};
 use runtime::{clock, notify, signal};
 
 use crate::install::{ABOUT, Installer, NotInstalled, wall_s};
-use crate::judge::Refusal;
+use crate::judge::{Refusal, judge};
 use crate::may::{Machine, Origin, may};
 use crate::place::{Place, Running};
 use crate::programs::{Bundle, Failed, Programs};
@@ -28,6 +28,9 @@ const TURN: Duration = Duration::from_secs(5);
 
 /// So many files are remembered as looked into; more are looked into again.
 const MAX_LOOKED: usize = 32;
+
+/// After so long it is tried again what could not be installed, though nothing was wrong with the bundle.
+const AGAIN_AFTER: Duration = Duration::from_secs(3_600);
 
 /// Why the service ended, other than because it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +76,25 @@ enum Stage {
     Ready,
 }
 
+/// What came of looking into a file.
+#[derive(Debug)]
+enum Looked {
+    Fits(Bundle),
+    /// It fits, but could not be installed: not before then.
+    Later(Bundle, Mono),
+    No,
+}
+
+impl Looked {
+    fn bundle(&self, now: Mono) -> Option<Bundle> {
+        match self {
+            Looked::Fits(bundle) => Some(bundle.clone()),
+            Looked::Later(bundle, then) => (now >= *then).then(|| bundle.clone()),
+            Looked::No => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Updater {
     place: Place,
@@ -86,7 +108,7 @@ struct Updater {
     again: bool,
     sticks: Sticks,
     /// Files that were looked into, and what came of it.
-    looked: HashMap<Stamp, Option<Bundle>>,
+    looked: HashMap<Stamp, Looked>,
     published: Option<State>,
     /// What the boot loader could not be told for, last.
     complaint: Option<Failed>,
@@ -205,6 +227,7 @@ impl Updater {
         self.write(&record);
         say_kept(version, self.running.slot);
         self.stage = Stage::Ready;
+        self.publish(Phase::Idle, None, None, None);
     }
 
     async fn take_back(&mut self, version: &Version, failure: Failure) {
@@ -273,6 +296,7 @@ impl Updater {
         let mut best: Option<(Found, Bundle)> = None;
         for file in files {
             if let Some(bundle) = self.look_into(&file, &record).await
+                && judge(&bundle, &self.running, &record, false).is_ok()
                 && best.as_ref().is_none_or(|(_, other)| other.version < bundle.version)
             {
                 best = Some((file, bundle));
@@ -293,25 +317,26 @@ impl Updater {
     /// What is in a file, if it is to be installed. Each file is looked into once.
     async fn look_into(&mut self, file: &Found, record: &Record) -> Option<Bundle> {
         if let Some(known) = self.looked.get(&file.stamp) {
-            return known.clone();
+            return known.bundle(clock::mono());
         }
         let installer = self.installer();
         let looked = installer.look(&file.path, record).await;
-        let bundle = match looked {
-            Ok(bundle) => Some(bundle),
+        let looked = match looked {
+            Ok(bundle) => Looked::Fits(bundle),
             Err(NotInstalled::Refused(refusal @ (Refusal::Runs(_) | Refusal::UnderWay(_)))) => {
                 tracing::debug!("{}: {refusal}", file.path.display());
-                None
+                Looked::No
             }
             Err(error) => {
                 self.refuse(file, None, &error);
-                None
+                Looked::No
             }
         };
         if self.looked.len() >= MAX_LOOKED {
             self.looked.clear();
         }
-        self.looked.insert(file.stamp, bundle.clone());
+        let bundle = looked.bundle(clock::mono());
+        self.looked.insert(file.stamp, looked);
         bundle
     }
 
@@ -323,23 +348,27 @@ impl Updater {
     async fn install(&mut self, file: &Found, bundle: &Bundle) {
         let version = bundle.version.clone();
         self.publish(Phase::Installing, Some(&version), Some(0), None);
-        let mut percents = Vec::new();
         let installed = {
             let (place, programs, running) =
                 (self.place.clone(), self.programs.clone(), self.running.clone());
             let installer =
                 Installer { place: &place, programs: &programs, running: &running, older: false };
-            let tell = |percent| {
-                percents.push(percent);
-                self.publish(Phase::Installing, Some(&version), Some(percent), None);
-            };
+            let tell =
+                |percent| self.publish(Phase::Installing, Some(&version), Some(percent), None);
             installer.install(&file.path, bundle, tell).await
         };
         self.sticks.leave(&self.place);
         match installed {
             Ok(()) => self.start(&version).await,
             Err(error) => {
-                self.looked.insert(file.stamp, None);
+                let looked = match error {
+                    NotInstalled::Refused(_) | NotInstalled::Bad(_) => Looked::No,
+                    NotInstalled::Failed(_) | NotInstalled::Busy | NotInstalled::Record(_) => {
+                        let now = clock::mono().since_boot();
+                        Looked::Later(bundle.clone(), Mono::from_boot(now + AGAIN_AFTER))
+                    }
+                };
+                self.looked.insert(file.stamp, looked);
                 self.refuse(file, Some(&version), &error);
             }
         }

@@ -71,10 +71,6 @@ impl Status {
 
 /// How the machine is, for an update that could be installed.
 pub(crate) fn machine(place: &Place) -> Machine {
-    let healer: heal::State = fs::read(place.below(heal::STATE))
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok())
-        .unwrap_or_default();
     let status = Status::read(&place.agent_status());
     Machine {
         agent: status.is_some(),
@@ -82,7 +78,7 @@ pub(crate) fn machine(place: &Place) -> Machine {
         uploads: status.as_ref().is_some_and(|it| it.works(&it.upload)),
         ill: status.as_ref().map(Status::ill).unwrap_or_default(),
         undervoltage: status.as_ref().and_then(|it| it.undervoltage).unwrap_or(false),
-        reboots_left: healer.reboots_left,
+        reboots_left: healer(place).reboots_left,
         minute: clock::synchronised().then(local_minute),
     }
 }
@@ -108,7 +104,13 @@ pub(crate) async fn seen(place: &Place, programs: &Programs, running: &Version) 
         clock: clock::wall_us() / 1_000_000 >= running.made_after_s(),
         data: data_is_kept(place),
         ill: status.iter().flat_map(Status::ill).map(|(organ, _)| organ).collect(),
+        reboot_wanted: healer(place).reboot_wanted,
     }
+}
+
+fn healer(place: &Place) -> heal::State {
+    let state = fs::read(place.below(heal::STATE)).ok();
+    state.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
 /// The initrd says what came of the data partition (image/initrd/init); `repaired` is as good as `ok`.

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use ladder::Mono;
+use runtime::settings::duration_text;
 
 use crate::record::{Baseline, Failure};
 
@@ -32,6 +33,8 @@ pub(crate) struct Seen {
     pub data: bool,
     /// Organs that are being healed.
     pub ill: Vec<String>,
+    /// Why healing wants a reboot: there is nothing left that it could do without.
+    pub reboot_wanted: Option<String>,
 }
 
 /// The organ that only concerns the network.
@@ -65,6 +68,10 @@ impl Seen {
             // Where the relay need not answer, nobody waits for the network to be healed.
             let excused = of_network && !before.uploads;
             wanted(excused, of_network, &format!("{organ} is being healed"));
+        }
+        if let Some(why) = &self.reboot_wanted {
+            let of_network = self.ill == [WIFI];
+            wanted(false, of_network, &format!("healing wants a reboot, because {why}"));
         }
         (missing, network_only)
     }
@@ -113,7 +120,8 @@ impl Trial {
         } else {
             self.whole = None;
         }
-        if now.since(self.began) < AT_MOST {
+        let lasted = now.since(self.began);
+        if lasted < AT_MOST && seen.reboot_wanted.is_none() {
             return Verdict::Wait;
         }
         let why = match self.missing.join("; ") {
@@ -122,7 +130,7 @@ impl Trial {
             }
             missing => missing,
         };
-        let why = format!("after {} min: {why}", AT_MOST.as_secs() / 60);
+        let why = format!("after {}: {why}", duration_text(Duration::from_secs(lasted.as_secs())));
         Verdict::TakeBack(Failure { why, network_only: network_only && !self.missing.is_empty() })
     }
 }
@@ -224,6 +232,20 @@ mod tests {
         }
         let both = Seen { upload: false, frame: false, ..whole() };
         assert!(matches!(judged(&both, uploads()), Verdict::TakeBack(it) if !it.network_only));
+    }
+
+    #[test]
+    fn where_nothing_but_a_reboot_is_left_nobody_waits() {
+        let mut trial = Trial::begin(at(0), uploads());
+        let seen = Seen { reboot_wanted: Some("the agent does not stay up".to_owned()), ..whole() };
+        let Verdict::TakeBack(Failure { why, network_only }) = trial.judge(at(90), &seen) else {
+            panic!();
+        };
+        assert_eq!(why, "after 1m 30s: healing wants a reboot, because the agent does not stay up");
+        assert!(!network_only);
+        let seen = Seen { ill: vec!["wifi".to_owned()], ..seen };
+        let verdict = trial.judge(at(91), &seen);
+        assert!(matches!(verdict, Verdict::TakeBack(it) if it.network_only));
     }
 
     #[test]

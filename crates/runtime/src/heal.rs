@@ -160,6 +160,8 @@ pub struct State {
     pub reboots_left: u32,
     /// Reboots that were spent, ever.
     pub reboots_spent: u64,
+    /// Why a reboot was asked for while a new system is on trial: that is taken back instead.
+    pub reboot_wanted: Option<String>,
 }
 
 #[cfg(test)]

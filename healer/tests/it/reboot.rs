@@ -119,6 +119,23 @@ fn well_and_ill_are_no_news_and_no_writes_while_all_is_well() {
 }
 
 #[test]
+fn a_system_on_trial_is_taken_back_and_not_rebooted() {
+    let stage = stage();
+    let update = |phase: &str| {
+        stage.file("run/stillwatch/update.json", &format!("{{\"phase\":\"{phase}\"}}"));
+    };
+    update("trial");
+    let healer = stage.serve();
+    let said = healer.expect(Verb::Reboot, None, Outcome::Refused);
+    assert!(said.contains("on trial"), "{said}");
+    assert_eq!(stage.calls(), [""; 0]);
+    assert!(!stage.path("state/reboots").exists(), "it costs none");
+    assert_eq!(stage.published().reboot_wanted.as_deref(), Some("the test wants it"));
+    update("idle");
+    healer.expect(Verb::Reboot, None, Outcome::Done);
+}
+
+#[test]
 fn the_button_costs_no_reboot() {
     let stage = stage();
     stage.hook(Verb::Poweroff, "echo off >>$STAGE/calls; cp $STAGE/state/* $STAGE/seen/");

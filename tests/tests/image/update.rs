@@ -1,8 +1,10 @@
 //! Updates of the card's whole system: what is good is kept, what is not leaves no trace but a line in the journal.
 
+use std::path::Path;
 use std::time::Duration;
 
 use stories::Relay;
+use stories::faults::{Row, record};
 use stories::guest::{SOON, new_pictures};
 use stories::journal::line_after;
 use stories::sdcard::{VIVID, card_for, with_vivid};
@@ -19,7 +21,7 @@ const VERSION: &str = "sed -n s/^IMAGE_VERSION=//p /etc/os-release";
 const SLOT: &str = "grep -o 'rauc.slot=.' /proc/cmdline";
 
 /// The version that is in a bundle's name.
-fn version_of(path: &std::path::Path) -> String {
+fn version_of(path: &Path) -> String {
     let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
     let version = name.trim_start_matches("stillwatch-").splitn(3, '-').take(2);
     version.collect::<Vec<_>>().join("-")
@@ -39,9 +41,9 @@ fn an_update_on_the_card_proves_itself_and_is_kept() {
     // Each is refused, for its own reason, and the other slot stays as it was.
     for (name, why) in [
         ("older", "which is older than"),
-        ("other-key", "signature"),
+        ("other-key", "not signed with a key that is trusted here"),
         ("other-image", "it is for stillwatch-other, and this is stillwatch-debian"),
-        ("truncated", ""),
+        ("truncated", "no whole bundle"),
         ("altered", "it is damaged"),
     ] {
         let refused = line_after(&machine, 0.0, &format!("{name}.raucb is not installed: "));
@@ -52,8 +54,7 @@ fn an_update_on_the_card_proves_itself_and_is_kept() {
     machine.power_cut();
     assert!(machine.card().is_blank(3), "something was written to slot B");
     for name in wrong {
-        let path = bundle(name);
-        machine.card().remove(&path.file_name().expect("a name").to_string_lossy());
+        machine.card().remove(&name_of(&bundle(name)));
     }
 
     let good = bundle("good");
@@ -72,4 +73,196 @@ fn an_update_on_the_card_proves_itself_and_is_kept() {
         "{variables}"
     );
     println!("{}", machine.run("stillwatch-updater status"));
+}
+
+/// What stands in docs/faults.md, and is told of what.
+struct Bad {
+    number: u32,
+    name: &'static str,
+    fault: &'static str,
+    detected: &'static str,
+    /// In the sentence about why it was taken back.
+    why: &'static str,
+}
+
+/// What does not come far enough to be judged: U-Boot gives it three attempts.
+const DOES_NOT_START: [Bad; 4] = [
+    Bad {
+        number: 43,
+        name: "no-kernel",
+        fault: "update whose kernel is none",
+        detected: "U-Boot: it can't be started",
+        why: "it did not come up",
+    },
+    Bad {
+        number: 40,
+        name: "panics",
+        fault: "update whose kernel panics",
+        detected: "panic=10",
+        why: "it did not come up",
+    },
+    Bad {
+        number: 42,
+        name: "init-dies",
+        fault: "update whose PID 1 dies",
+        detected: "panic=10",
+        why: "it did not come up",
+    },
+    Bad {
+        number: 41,
+        name: "hangs",
+        fault: "update whose initrd hangs",
+        detected: "hardware watchdog, 60 s",
+        why: "it did not come up",
+    },
+];
+
+/// What comes up and does not do a camera's work.
+const DOES_NOT_WORK: [Bad; 3] = [
+    Bad {
+        number: 44,
+        name: "agent-crashes",
+        fault: "update whose agent crashes",
+        detected: "trial: healing wants a reboot",
+        why: "healing wants a reboot",
+    },
+    Bad {
+        number: 45,
+        name: "no-camera",
+        fault: "update without the camera's driver",
+        detected: "trial: no picture",
+        why: "no new picture comes from the camera",
+    },
+    Bad {
+        number: 46,
+        name: "no-network",
+        fault: "update that finds no network",
+        detected: "trial: no upload, and the old one uploads",
+        why: "the relay acknowledged no picture",
+    },
+];
+
+/// Whether all of them are wanted (`UPDATES=all`, scripts/faults), or what takes no hour.
+fn all() -> bool {
+    std::env::var("UPDATES").is_ok_and(|which| which == "all")
+}
+
+#[test]
+fn what_does_not_start_is_left_again() {
+    let of_which = if all() { &DOES_NOT_START[..] } else { &DOES_NOT_START[..2] };
+    taken_back(of_which);
+}
+
+#[test]
+fn what_does_no_cameras_work_is_taken_back() {
+    let of_which = if all() { &DOES_NOT_WORK[..] } else { &DOES_NOT_WORK[..1] };
+    taken_back(of_which);
+}
+
+fn taken_back(of_which: &[Bad]) {
+    let relay = Relay::everywhere(&[]);
+    let mut machine = Machine::insert(with_vivid(card_for(&relay, VIVID)));
+    new_pictures("of the system that works", &relay, SOON);
+    let version = machine.run(VERSION);
+    let budget = budget(&machine);
+    for bad in of_which {
+        machine.power_cut();
+        let path = bundle(bad.name);
+        machine.card().bring(&path);
+        machine.power_on();
+        let begun = format!("installing {}", version_of(&path));
+        machine.eventually(
+            "its installation",
+            INSTALLED,
+            &format!("journalctl -q --grep '{begun}' | grep ."),
+        );
+        let told = format!("{} was taken back: ", version_of(&path));
+        let told = machine.eventually(
+            "the system before it",
+            INSTALLED,
+            &format!("journalctl -q -b -o cat --grep '{told}' | grep ."),
+        );
+        machine.wait_for_reboot(SOON);
+        println!("{told}");
+        assert!(told.contains(bad.why), "{told}");
+        new_pictures("of the system that works, again", &relay, SOON);
+        assert_eq!(machine.run(VERSION), version);
+        assert_eq!(machine.run(SLOT).trim(), "rauc.slot=A");
+        row(&machine, bad, told.trim());
+        // Not tried again, though it lies there, and it cost nothing that healing may need.
+        machine.eventually("its attempts back", SOON, "test $(fw_printenv -n BOOT_A_LEFT) = 3");
+        machine.run("test $(fw_printenv -n BOOT_B_LEFT) = 0");
+        assert_eq!(self::budget(&machine), budget);
+        let status = machine.run("stillwatch-updater status");
+        println!("{status}");
+        assert!(status.contains("no update is under way"), "{status}");
+        machine.power_cut();
+        machine.card().remove(&name_of(&path));
+        machine.power_on();
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().expect("a name").to_string_lossy().into_owned()
+}
+
+fn budget(machine: &Machine) -> String {
+    machine.run("stillwatch-agent status | grep 'reboots left' || true")
+}
+
+/// From the reboot into what is bad to the first picture after it, by the journal.
+fn row(machine: &Machine, bad: &Bad, evidence: &str) {
+    let at = |grep: &str, which: &str| -> f64 {
+        let command =
+            format!("journalctl -q -o short-unix --grep '{grep}' | {which} -n 1 | cut -d' ' -f1");
+        machine.run(&command).trim().parse().expect("seconds since the epoch")
+    };
+    let begun = at("rebooting the machine, because the update", "tail");
+    let well = at("uploading over a WebSocket", "tail");
+    let Bad { number, fault, detected, .. } = bad;
+    record(&Row {
+        number: *number,
+        fault,
+        detected,
+        rungs: "the system before it",
+        took: Duration::from_secs_f64((well - begun).max(0.0)),
+        goal: "3 attempts, or 10 min of trial",
+        how: "QEMU",
+        evidence,
+    });
+}
+
+/// Random moments of an update, each with a card of its own: `UPDATE_CUTS=20` (scripts/faults).
+fn cuts() -> u32 {
+    std::env::var("UPDATE_CUTS").map_or(1, |number| number.parse().expect("UPDATE_CUTS: a number"))
+}
+
+#[test]
+fn the_power_is_cut_in_the_middle_of_an_update() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    for number in 1..=cuts() {
+        let relay = Relay::everywhere(&[]);
+        let card = with_vivid(card_for(&relay, VIVID));
+        card.bring(&bundle("good"));
+        let mut machine = Machine::without_power(card);
+        // From the first look at the bundle to the end of the trial.
+        let moment = Duration::from_millis(random.u64(20_000..270_000));
+        machine.power_on_for(moment);
+        machine.power_on();
+        let slot = machine.run(SLOT);
+        println!("cut {number} after {moment:?}: {}", slot.trim());
+        assert!(["rauc.slot=A", "rauc.slot=B"].contains(&slot.trim()), "{slot}");
+        new_pictures("after the cut", &relay, SOON);
+        // Whatever was cut, it ends as it would have.
+        machine.eventually(
+            "the update",
+            2 * INSTALLED,
+            "stillwatch-updater status | grep 'was kept'",
+        );
+        machine.wait_for_reboot(SOON);
+        assert_eq!(machine.run(SLOT).trim(), "rauc.slot=B");
+        new_pictures("of the new system", &relay, SOON);
+    }
 }
