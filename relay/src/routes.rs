@@ -196,6 +196,7 @@ impl Site {
             Target::UploadSocket(id) => self.upload_socket(&id, request),
             Target::Update(id) => self.offer(&id, &request),
             Target::Bundle(sha256) => self.download(&sha256, &request).await,
+            Target::Blocks(sha256) => self.blocks(&sha256, &request).await,
             Target::CameraHealth(id) => self.with(&id, |c| status::camera_health(c, now)),
             Target::Health => status::health(&self.store),
             Target::Status => status::status(self, now),
@@ -254,6 +255,13 @@ impl Site {
     async fn download(&self, sha256: &str, request: &Request) -> Response {
         match self.may_update(None, request) {
             Ok(()) => self.updates.download(sha256, &request.method, &request.headers).await,
+            Err(refused) => *refused,
+        }
+    }
+
+    async fn blocks(&self, sha256: &str, request: &Request) -> Response {
+        match self.may_update(None, request) {
+            Ok(()) => self.updates.blocks(sha256).await,
             Err(refused) => *refused,
         }
     }

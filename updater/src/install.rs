@@ -12,10 +12,11 @@ use runtime::event::{About, Event};
 use runtime::notify;
 
 use crate::bootloader::Bootloader;
-use crate::judge::{Refusal, judge};
+use crate::judge::{Asked, Refusal, judge};
 use crate::place::{Place, Running};
 use crate::programs::{Bundle, Failed, Programs};
 use crate::record::{Became, Record, UnderWay};
+use crate::slot::Slot;
 use crate::{layers, sight};
 
 /// How often it is asked how far it is.
@@ -45,8 +46,7 @@ pub(crate) struct Installer<'a> {
     pub place: &'a Place,
     pub programs: &'a Programs,
     pub running: &'a Running,
-    /// Also what is older, or was rejected.
-    pub older: bool,
+    pub asked: Asked,
 }
 
 impl Installer<'_> {
@@ -56,7 +56,7 @@ impl Installer<'_> {
     /// It is none.
     pub(crate) async fn look(&self, path: &Path, record: &Record) -> Result<Bundle, NotInstalled> {
         let bundle = self.programs.look_into(path).await.map_err(NotInstalled::Bad)?;
-        judge(&bundle, self.running, record, self.older)?;
+        judge(&bundle, self.running, record, self.asked)?;
         Ok(bundle)
     }
 
@@ -96,7 +96,8 @@ impl Installer<'_> {
             ABOUT,
             format_args!("installing {version} into slot {slot}, from {}", path.display()),
         );
-        match self.write(path, tell).await {
+        let written = self.write(path, tell).await;
+        match written.and_then(|()| is_in(slot, version, &rauc_says(place))) {
             Ok(()) => {
                 if let Some(update) = &mut record.under_way {
                     update.installed = true;
@@ -104,6 +105,10 @@ impl Installer<'_> {
                 Ok(record.write(&place.state)?)
             }
             Err(error) => {
+                // RAUC may have chosen it.
+                if let Err(error) = running.bootloader.take_back(place, programs, slot).await {
+                    tracing::error!("{error}");
+                }
                 record.end(Became::NotInstalled, Some(error.to_string()), wall_s());
                 record.write(&place.state)?;
                 Err(NotInstalled::Failed(error))
@@ -148,6 +153,28 @@ impl Installer<'_> {
     }
 }
 
+/// What RAUC notes of slots (`data-directory=` in `image/root/etc/rauc/system.conf`).
+fn rauc_says(place: &Place) -> String {
+    fs::read_to_string(place.state.join("rauc/central.raucs")).unwrap_or_default()
+}
+
+/// Whether that is what was looked at: the agent could have put another bundle in its place meanwhile, an older one with
+/// as good a signature.
+fn is_in(slot: Slot, version: &Version, noted: &str) -> Result<(), Failed> {
+    let group = match slot {
+        Slot::A => "[slot.system.0]",
+        Slot::B => "[slot.system.1]",
+    };
+    let mut lines = noted.lines().skip_while(|line| *line != group).skip(1);
+    let mut lines = lines.by_ref().take_while(|line| !line.starts_with('['));
+    let there = lines.find_map(|line| line.strip_prefix("bundle.version="));
+    if there.is_some_and(|there| there.parse().as_ref() == Ok(version)) {
+        return Ok(());
+    }
+    let there = there.unwrap_or("something unknown");
+    Err(Failed(format!("slot {slot} has {there} now, and not {version}")))
+}
+
 /// What updates are about, in the journal.
 pub(crate) const ABOUT: About<'static> =
     About { organ: "update", rung: None, age: None, errno: None };
@@ -166,4 +193,21 @@ fn lock(place: &Place) -> Result<Flock<File>, NotInstalled> {
     fs::create_dir_all(&place.state)?;
     let file = File::create(place.state.join("lock"))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| NotInstalled::Busy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_a_slot_is_what_was_looked_at() {
+        let noted = "[slot.system.0]\nbundle.version=0.1.0-1.1\n\n[slot.system.1]\nbundle.compatible=c\n\
+                     bundle.version=0.2.0-2.2\nstatus=ok\n\n[other]\nbundle.version=0.3.0-1.1\n";
+        let is_in = |slot, version: &str, noted| is_in(slot, &version.parse().unwrap(), noted);
+        assert_eq!(is_in(Slot::B, "0.2.0-2.2", noted), Ok(()));
+        assert_eq!(is_in(Slot::A, "0.1.0-1.1", noted), Ok(()));
+        let why = is_in(Slot::A, "0.2.0-2.2", noted).unwrap_err().to_string();
+        assert_eq!(why, "slot A has 0.1.0-1.1 now, and not 0.2.0-00000002.0002");
+        assert!(is_in(Slot::B, "0.3.0-1.1", "").is_err());
+    }
 }

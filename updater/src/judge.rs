@@ -22,7 +22,18 @@ pub(crate) enum Refusal {
     UnderWay(Version),
 }
 
-/// Whether to install it; `older`: somebody wants exactly this one.
+/// How a bundle came to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// It is there.
+    Usual,
+    /// The owner says so: also if it was rejected before.
+    Again,
+    /// Somebody wants exactly this one: also if it is older.
+    Exactly,
+}
+
+/// Whether to install it.
 ///
 /// # Errors
 /// No.
@@ -30,7 +41,7 @@ pub(crate) fn judge(
     bundle: &Bundle,
     running: &Running,
     record: &Record,
-    older: bool,
+    asked: Asked,
 ) -> Result<(), Refusal> {
     let Bundle { compatible, version } = bundle;
     if *compatible != running.compatible {
@@ -42,7 +53,7 @@ pub(crate) fn judge(
     if *version == running.version {
         return Err(Refusal::Runs(version.clone()));
     }
-    if older {
+    if asked == Asked::Exactly {
         return Ok(());
     }
     if let Some(update) = record.under_way.as_ref().filter(|update| update.version == *version) {
@@ -52,8 +63,8 @@ pub(crate) fn judge(
         return Err(Refusal::Older { bundle: version.clone(), running: running.version.clone() });
     }
     match record.rejects(version) {
-        Some(rejected) => Err(Refusal::Rejected(rejected)),
-        None => Ok(()),
+        Some(rejected) if asked == Asked::Usual => Err(Refusal::Rejected(rejected)),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -76,19 +87,25 @@ mod tests {
         };
         let mut record = Record::default();
         let judged =
-            |text: &str, record: &Record, older| judge(&bundle(text), &running, record, older);
-        assert_eq!(judged("0.2.0-3.0", &record, false), Ok(()));
-        assert!(matches!(judged("0.2.0-2.0", &record, true), Err(Refusal::Runs(_))));
-        assert!(matches!(judged("0.2.0-1.0", &record, false), Err(Refusal::Older { .. })));
-        assert_eq!(judged("0.2.0-1.0", &record, true), Ok(()));
+            |text: &str, record: &Record, asked| judge(&bundle(text), &running, record, asked);
+        assert_eq!(judged("0.2.0-3.0", &record, Asked::Usual), Ok(()));
+        assert!(matches!(judged("0.2.0-2.0", &record, Asked::Exactly), Err(Refusal::Runs(_))));
+        assert!(matches!(judged("0.2.0-1.0", &record, Asked::Usual), Err(Refusal::Older { .. })));
+        assert_eq!(judged("0.2.0-1.0", &record, Asked::Exactly), Ok(()));
         let other = Bundle { compatible: "d".to_owned(), version: version("0.3.0-1.0") };
-        assert!(matches!(judge(&other, &running, &record, true), Err(Refusal::Compatible { .. })));
+        assert!(matches!(
+            judge(&other, &running, &record, Asked::Exactly),
+            Err(Refusal::Compatible { .. })
+        ));
         record.under_way = Some(under_way("0.2.0-3.0"));
-        assert!(matches!(judged("0.2.0-3.0", &record, false), Err(Refusal::UnderWay(_))));
+        assert!(matches!(judged("0.2.0-3.0", &record, Asked::Usual), Err(Refusal::UnderWay(_))));
         record.end(Became::TakenBack, Some("no picture".to_owned()), 0);
-        let refusal = judged("0.2.0-3.0", &record, false).unwrap_err();
+        let refusal = judged("0.2.0-3.0", &record, Asked::Usual).unwrap_err();
         assert_eq!(refusal.to_string(), "0.2.0-00000003.0000 was taken back before: no picture");
-        assert_eq!(judged("0.2.0-4.0", &record, false), Ok(()));
-        assert_eq!(judged("0.2.0-3.0", &record, true), Ok(()));
+        assert_eq!(judged("0.2.0-3.0", &record, Asked::Again), Ok(()));
+        let older = judged("0.2.0-1.0", &record, Asked::Again);
+        assert!(matches!(older, Err(Refusal::Older { .. })));
+        assert_eq!(judged("0.2.0-4.0", &record, Asked::Usual), Ok(()));
+        assert_eq!(judged("0.2.0-3.0", &record, Asked::Exactly), Ok(()));
     }
 }

@@ -32,6 +32,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{Cli, Command};
 use install::{Installer, NotInstalled};
+use judge::Asked;
 use place::{Place, Running};
 use programs::Programs;
 use record::Record;
@@ -87,7 +88,8 @@ async fn by_hand(
 ) -> Result<(), NotInstalled> {
     let cli::Install { bundle: path, older, reboot } = install;
     let programs = Programs::new(&place);
-    let installer = Installer { place: &place, programs: &programs, running: &running, older };
+    let asked = if older { Asked::Exactly } else { Asked::Usual };
+    let installer = Installer { place: &place, programs: &programs, running: &running, asked };
     let record = Record::read(&place.state);
     let bundle = installer.look(&path, &record).await?;
     let slot = running.slot.other();

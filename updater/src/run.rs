@@ -12,7 +12,7 @@ use runtime::update::{Phase, STATE, State};
 use runtime::{clock, notify, signal};
 
 use crate::install::{ABOUT, Installer, NotInstalled, wall_s};
-use crate::judge::{Refusal, judge};
+use crate::judge::{Asked, Refusal, judge};
 use crate::may::{Machine, Origin, may};
 use crate::place::{Place, Running};
 use crate::programs::{Bundle, Failed, Programs};
@@ -296,7 +296,7 @@ impl Updater {
         let mut best: Option<(Found, Bundle)> = None;
         for file in files {
             if let Some(bundle) = self.look_into(&file, &record).await
-                && judge(&bundle, &self.running, &record, false).is_ok()
+                && judge(&bundle, &self.running, &record, asked(file.origin)).is_ok()
                 && best.as_ref().is_none_or(|(_, other)| other.version < bundle.version)
             {
                 best = Some((file, bundle));
@@ -319,7 +319,7 @@ impl Updater {
         if let Some(known) = self.looked.get(&file.stamp) {
             return known.bundle(clock::mono());
         }
-        let installer = self.installer();
+        let installer = self.installer(asked(file.origin));
         let looked = installer.look(&file.path, record).await;
         let looked = match looked {
             Ok(bundle) => Looked::Fits(bundle),
@@ -340,19 +340,20 @@ impl Updater {
         bundle
     }
 
-    fn installer(&self) -> Installer<'_> {
+    fn installer(&self, asked: Asked) -> Installer<'_> {
         let Updater { place, programs, running, .. } = self;
-        Installer { place, programs, running, older: false }
+        Installer { place, programs, running, asked }
     }
 
     async fn install(&mut self, file: &Found, bundle: &Bundle) {
         let version = bundle.version.clone();
         self.publish(Phase::Installing, Some(&version), Some(0), None);
+        let asked = asked(file.origin);
         let installed = {
             let (place, programs, running) =
                 (self.place.clone(), self.programs.clone(), self.running.clone());
             let installer =
-                Installer { place: &place, programs: &programs, running: &running, older: false };
+                Installer { place: &place, programs: &programs, running: &running, asked };
             let tell =
                 |percent| self.publish(Phase::Installing, Some(&version), Some(percent), None);
             installer.install(&file.path, bundle, tell).await
@@ -379,7 +380,7 @@ impl Updater {
         // Once in each boot.
         self.again = false;
         self.publish(Phase::Restarting, Some(version), None, None);
-        if let Err(error) = self.installer().start(version).await {
+        if let Err(error) = self.installer(Asked::Usual).start(version).await {
             tracing::error!("{version} can't be started: {error}");
         }
     }
@@ -441,6 +442,14 @@ impl Updater {
             tracing::warn!("{}: {error}", path.display());
         }
         self.published = Some(state);
+    }
+}
+
+/// What the owner wants now may have failed before.
+fn asked(origin: Origin) -> Asked {
+    match origin {
+        Origin::Relay { now: true } => Asked::Again,
+        Origin::Relay { now: false } | Origin::Hand => Asked::Usual,
     }
 }
 

@@ -4,7 +4,8 @@
 //! * [`split`]: cut a byte stream (`rpicam-vid`'s pipe) into JPEGs.
 //! * [`report`]: what an agent tells of its machine.
 //! * [`sign`]: signatures of frames.
-//! * [`update`] and [`version`]: what a relay offers a camera to run, and which of two systems is newer.
+//! * [`update`], [`version`] and [`blocks`]: what a relay offers a camera to run, which of two systems is newer, and what of
+//!   it a camera has already.
 //! * [`wire`]: header names, flags and the binary header of `stillwatch.v1`.
 //! * [`Picture`] and [`Frame`]: a validated JPEG, and the same with its identity.
 //!
@@ -13,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod blocks;
 mod camera;
 mod capture;
 mod huffman;

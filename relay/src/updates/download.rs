@@ -1,6 +1,6 @@
 //! `GET /updates/SHA256.raucb`: a bundle, or what is left of it, in pieces, at a pace that leaves the link to pictures.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, PoisonError};
@@ -138,6 +138,20 @@ pub(super) async fn answer(
         content_range(&mut response, &format!("bytes {from}-{}/{bytes}", end.saturating_sub(1)));
     }
     response
+}
+
+/// The list of its blocks, which is short.
+pub(super) async fn list(updates: &Updates, update: &Published) -> Response {
+    let path = updates.folder.blocks(&update.sha256);
+    let named = path.display().to_string();
+    match on_disk(move || fs::read(path)).await {
+        Ok(list) => respond::answer(StatusCode::OK, "application/octet-stream", Bytes::from(list)),
+        Err(error) => {
+            // Without it all of the bundle is fetched.
+            tracing::error!("update {}: {named}: {error}; add it again", update.version);
+            respond::not_found("there is no list of its blocks; the relay's log says why")
+        }
+    }
 }
 
 fn beyond(bytes: u64, etag: &HeaderValue) -> Response {

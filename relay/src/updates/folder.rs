@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use frame::blocks::Lister;
 use frame::sign::to_hex;
 use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 use ring::digest::{Context, SHA256};
@@ -77,6 +78,11 @@ impl Folder {
 
     pub(crate) fn bundle(&self, sha256: &str) -> PathBuf {
         self.path.join(format!("{sha256}.raucb"))
+    }
+
+    /// The list of a bundle's blocks (`frame::blocks`).
+    pub(crate) fn blocks(&self, sha256: &str) -> PathBuf {
+        self.path.join(format!("{sha256}.blocks"))
     }
 
     fn index_path(&self) -> PathBuf {
@@ -180,7 +186,8 @@ impl Locked<'_> {
         for entry in fs::read_dir(path).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let bundle = name.strip_suffix(".raucb").filter(|name| is_sha256(name));
+            let bundle = name.strip_suffix(".raucb").or_else(|| name.strip_suffix(".blocks"));
+            let bundle = bundle.filter(|name| is_sha256(name));
             if bundle.is_some_and(|sha256| index.find(sha256).is_none()) {
                 fs::remove_file(&path).map_err(|error| FolderError::Io(path, error))?;
             }
@@ -196,6 +203,7 @@ pub(crate) struct Coming {
     pub path: PathBuf,
     /// In hexadecimal.
     pub sha256: String,
+    blocks: Vec<u8>,
     _lock: File,
 }
 
@@ -205,14 +213,15 @@ impl Coming {
         folder.make()?;
         let lock = folder.lock_adding()?;
         let path = folder.path.join(".adding.raucb");
-        let mut coming =
-            Coming { folder: folder.clone(), path, sha256: String::new(), _lock: lock };
+        let (folder, sha256) = (folder.clone(), String::new());
+        let mut coming = Coming { folder, path, sha256, blocks: Vec::new(), _lock: lock };
         let source = |error| FolderError::Io(from.into(), error);
         let target = |error| FolderError::Io(coming.path.clone(), error);
         let mut reading = file;
         reading.rewind().map_err(source)?;
         let mut writing = File::create(&coming.path).map_err(target)?;
         let (mut buffer, mut hash) = (vec![0; BUFFER], Context::new(&SHA256));
+        let mut blocks = Lister::default();
         loop {
             let length = reading.read(&mut buffer).map_err(source)?;
             let piece = buffer.get(..length).unwrap_or_default();
@@ -220,15 +229,20 @@ impl Coming {
                 break;
             }
             hash.update(piece);
+            blocks.update(piece);
             writing.write_all(piece).map_err(target)?;
         }
         writing.sync_all().map_err(target)?;
         coming.sha256 = to_hex(hash.finish().as_ref());
+        coming.blocks = blocks.finish();
         Ok(coming)
     }
 
     /// Gives it its name, for good.
     pub(crate) fn arrive(self) -> Result<(), FolderError> {
+        let blocks = self.folder.blocks(&self.sha256);
+        let written = replace(&blocks, &self.blocks, Survives::PowerCut);
+        written.map_err(|error| FolderError::Io(blocks, error))?;
         let path = self.folder.bundle(&self.sha256);
         let renamed =
             fs::rename(&self.path, &path).and_then(|()| File::open(&self.folder.path)?.sync_all());

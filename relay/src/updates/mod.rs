@@ -179,6 +179,14 @@ impl Updates {
         }
     }
 
+    /// Answers `GET /updates/SHA256.blocks`.
+    pub(crate) async fn blocks(&self, sha256: &str) -> Response {
+        match self.known().index.find(sha256) {
+            Some(update) => download::list(self, update).await,
+            None => respond::not_found("no update of this name is published here"),
+        }
+    }
+
     /// A camera told of itself; `before` is what it told before, and how long ago.
     pub(crate) fn reported(
         &self,

@@ -30,6 +30,8 @@ pub(crate) enum Target {
     Update(CameraId),
     /// `/updates/{sha256}.raucb`: an update itself.
     Bundle(String),
+    /// `/updates/{sha256}.blocks`: the list of its blocks.
+    Blocks(String),
     /// `/cameras/{id}/healthz`.
     CameraHealth(CameraId),
     /// `/healthz`.
@@ -107,8 +109,12 @@ pub(crate) fn parse(path: &str) -> Option<Target> {
         _ => {}
     }
     if let Some(file) = path.strip_prefix("updates/") {
-        let sha256 = file.strip_suffix(".raucb").filter(|name| is_sha256(name))?;
-        return Some(Target::Bundle(sha256.to_owned()));
+        let (sha256, kind) = file.split_once('.').filter(|(name, _)| is_sha256(name))?;
+        return match kind {
+            "raucb" => Some(Target::Bundle(sha256.to_owned())),
+            "blocks" => Some(Target::Blocks(sha256.to_owned())),
+            _ => None,
+        };
     }
     if let Some(below) = path.strip_prefix("status/cameras/") {
         let id = below.strip_suffix("/update")?.parse().ok()?;
@@ -224,6 +230,8 @@ mod tests {
             ("/status/cameras/Garden/update", None),
             ("/status/cameras/garden/", None),
             (&format!("/updates/{sha256}.raucb"), Some(Target::Bundle(sha256.clone()))),
+            (&format!("/updates/{sha256}.blocks"), Some(Target::Blocks(sha256.clone()))),
+            (&format!("/updates/{sha256}.x.blocks"), None),
             (&format!("/updates/{}.raucb", sha256.to_uppercase()), None),
             ("/updates/../stillwatch.db", None),
             ("/updates/index.json", None),
