@@ -5,7 +5,6 @@
 //! enough to find them by. Whatever is put together with it is checked as a whole.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use ring::digest::{SHA256, digest};
 
@@ -16,13 +15,13 @@ pub const BLOCK: usize = 4096;
 const BEGIN: u64 = 96;
 
 /// Of each one's SHA-256.
-const HASH: usize = 8;
+const HASH: usize = 6;
 
 /// The longest list that makes sense, in bytes.
 pub const MAX_LIST: u64 = crate::update::MAX_BUNDLE / BLOCK as u64 * HASH as u64;
 
-/// Fewer bytes than this between two missing pieces are fetched with them: a request costs as much.
-const GAP: u64 = 2 * BLOCK as u64;
+/// So many blocks in a row have to be there already: for fewer it is not worth to begin another request.
+const RUN: usize = 4;
 
 type Hash = [u8; HASH];
 
@@ -55,89 +54,113 @@ impl Lister {
         }
     }
 
-    /// The list: 8 bytes for each whole block.
+    /// The list: 6 bytes for each whole block.
     pub fn finish(self) -> Vec<u8> {
         self.list
     }
 }
 
-/// Which blocks of a bundle are there, and which are missing.
+/// Looks for the blocks of a bundle in what a camera has.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct Finder<S> {
     bytes: u64,
-    list: Vec<Hash>,
-    here: Vec<bool>,
-    places: HashMap<Hash, Vec<usize>>,
+    sources: Vec<Option<S>>,
+    wanted: HashMap<Hash, Vec<usize>>,
 }
 
-impl Wanted {
-    /// For a bundle of `bytes`; `None` if the list is not of such a one.
-    pub fn new(bytes: u64, list: &[u8]) -> Option<Wanted> {
+/// Where a camera has the blocks of a bundle; `S` says where, in its own terms.
+#[derive(Debug)]
+pub struct Blocks<S> {
+    bytes: u64,
+    /// Of each block; `None`: it has to be fetched.
+    sources: Vec<Option<S>>,
+}
+
+/// How a bundle goes on that is there as far as a byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next<S> {
+    /// With these blocks, which are there already.
+    Copy(Vec<S>),
+    /// With what has to be fetched, up to this byte, which is not included.
+    Fetch(u64),
+}
+
+impl<S: Clone> Finder<S> {
+    /// Of a bundle of `bytes`; `None` if the list is not of such a one.
+    pub fn new(bytes: u64, list: &[u8]) -> Option<Finder<S>> {
         let (hashes, rest) = list.as_chunks::<HASH>();
         let blocks = bytes.checked_sub(BEGIN)? / BLOCK as u64;
         if !rest.is_empty() || hashes.len() as u64 != blocks {
             return None;
         }
-        let mut places: HashMap<Hash, Vec<usize>> = HashMap::new();
+        let mut wanted: HashMap<Hash, Vec<usize>> = HashMap::new();
         for (index, hash) in hashes.iter().enumerate() {
-            places.entry(*hash).or_default().push(index);
+            wanted.entry(*hash).or_default().push(index);
         }
-        let here = vec![false; hashes.len()];
-        Some(Wanted { bytes, list: hashes.to_vec(), here, places })
+        Some(Finder { bytes, sources: vec![None; hashes.len()], wanted })
     }
 
-    /// Where in the bundle a block begins.
-    pub fn offset(index: usize) -> u64 {
-        BEGIN + (index * BLOCK) as u64
-    }
-
-    /// Of how many blocks it consists.
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
-    /// What stands at a block's place already is that block; says so.
-    pub fn is_here(&mut self, index: usize, block: &[u8]) -> bool {
-        let right = self.list.get(index) == Some(&hash(block));
-        if let Some(here) = self.here.get_mut(index) {
-            *here |= right;
-        }
-        right
-    }
-
-    /// Which places of the bundle want this block; from now on they have it.
-    pub fn take(&mut self, block: &[u8]) -> Vec<usize> {
-        let Some(places) = self.places.get(&hash(block)) else { return Vec::new() };
-        let missing = |index: &usize| self.here.get(*index) == Some(&false);
-        let places: Vec<usize> = places.iter().copied().filter(missing).collect();
-        for index in &places {
-            if let Some(here) = self.here.get_mut(*index) {
-                *here = true;
+    /// A block that the camera has, and where.
+    pub fn has(&mut self, block: &[u8], source: &S) {
+        for index in self.wanted.remove(&hash(block)).unwrap_or_default() {
+            if let Some(place) = self.sources.get_mut(index) {
+                *place = Some(source.clone());
             }
         }
-        places
     }
 
-    /// What has to be fetched, in order, as ranges of bytes: what is no block always.
-    pub fn missing(&self) -> Vec<Range<u64>> {
-        let block = BLOCK as u64;
-        let blocks = self.here.iter().enumerate().filter(|(_, here)| !**here);
-        let blocks = blocks.map(|(index, _)| Wanted::offset(index)..Wanted::offset(index) + block);
-        let tail = Wanted::offset(self.here.len())..self.bytes;
-        let mut missing: Vec<Range<u64>> = Vec::new();
-        for range in std::iter::once(0..BEGIN).chain(blocks).chain(std::iter::once(tail)) {
-            match missing.last_mut() {
-                _ if range.is_empty() => {}
-                Some(last) if range.start <= last.end + GAP => last.end = range.end,
-                _ => missing.push(range),
+    /// What was found. Fewer than [`RUN`] blocks in a row are fetched all the same.
+    pub fn finish(self) -> Blocks<S> {
+        let Finder { bytes, mut sources, .. } = self;
+        for run in sources.chunk_by_mut(|one, next| one.is_some() == next.is_some()) {
+            if run.len() < RUN {
+                run.fill(None);
+            }
+        }
+        Blocks { bytes, sources }
+    }
+}
+
+impl<S: Clone> Blocks<S> {
+    /// How it goes on behind byte `at`, with `most` blocks at once.
+    pub fn next(&self, at: u64, most: usize) -> Next<S> {
+        let there = self.index_at(at).and_then(|first| self.sources.get(first..));
+        let there = there.unwrap_or_default().iter().map_while(Clone::clone);
+        let there: Vec<S> = there.take(most.max(1)).collect();
+        if !there.is_empty() {
+            return Next::Copy(there);
+        }
+        let from = self.index_after(at);
+        let next = self.sources.iter().skip(from).position(Option::is_some);
+        Next::Fetch(next.map_or(self.bytes, |count| BEGIN + ((from + count) * BLOCK) as u64))
+    }
+
+    /// How many bytes have to be fetched behind byte `at`.
+    pub fn missing(&self, mut at: u64) -> u64 {
+        let mut missing = 0;
+        while at < self.bytes {
+            match self.next(at, usize::MAX) {
+                Next::Copy(blocks) => at += (blocks.len() * BLOCK) as u64,
+                Next::Fetch(until) => {
+                    missing += until - at;
+                    at = until;
+                }
             }
         }
         missing
+    }
+
+    /// The block that begins at a byte.
+    fn index_at(&self, at: u64) -> Option<usize> {
+        let offset = at.checked_sub(BEGIN)?;
+        let index = usize::try_from(offset / BLOCK as u64).ok()?;
+        (offset % BLOCK as u64 == 0 && index < self.sources.len()).then_some(index)
+    }
+
+    /// The first one that begins at a byte or behind it.
+    fn index_after(&self, at: u64) -> usize {
+        let offset = at.saturating_sub(BEGIN).div_ceil(BLOCK as u64);
+        usize::try_from(offset).unwrap_or(self.sources.len())
     }
 }
 
@@ -165,20 +188,34 @@ mod tests {
         lister.finish()
     }
 
-    #[test]
-    fn only_what_is_new_is_missing() {
-        let new = bundle(&[1, 2, 3, 4, 1, 5, 6, 7, 8], 100);
-        let mut wanted = Wanted::new(new.len() as u64, &list(&new, 1000)).unwrap();
-        assert_eq!(wanted.missing(), [0..new.len() as u64]);
-        assert_eq!(wanted.take(&[1; BLOCK]), [0, 4]);
-        assert_eq!(wanted.take(&[1; BLOCK]), [0_usize; 0]);
-        assert_eq!(wanted.take(&[20; BLOCK]), [0_usize; 0]);
-        for block in [5, 6, 7] {
-            assert_eq!(wanted.take(&[block; BLOCK]).len(), 1);
+    /// With what a camera has; the source is the block's own number.
+    fn blocks(new: &[u8], old: &[u8]) -> Blocks<u8> {
+        let mut finder = Finder::new(new.len() as u64, &list(new, 1000)).unwrap();
+        for block in old {
+            finder.has(&[*block; BLOCK], block);
         }
-        let end = new.len() as u64;
-        // The first block is not worth a request more.
-        assert_eq!(wanted.missing(), [0..Wanted::offset(4), Wanted::offset(8)..end]);
+        finder.finish()
+    }
+
+    fn begin(index: usize) -> u64 {
+        BEGIN + (index * BLOCK) as u64
+    }
+
+    #[test]
+    fn only_what_is_new_is_fetched() {
+        let new = bundle(&[1, 2, 3, 4, 5, 1, 1, 20, 1, 2, 21, 1, 2, 3, 4], 100);
+        let blocks = blocks(&new, &[5, 4, 3, 2, 1, 17]);
+        assert_eq!(blocks.next(0, 100), Next::Fetch(BEGIN));
+        assert_eq!(blocks.next(BEGIN, 3), Next::Copy(vec![1, 2, 3]));
+        assert_eq!(blocks.next(BEGIN, 100), Next::Copy(vec![1, 2, 3, 4, 5, 1, 1]));
+        // Two in a row are not worth a request.
+        assert_eq!(blocks.next(begin(7), 100), Next::Fetch(begin(11)));
+        assert_eq!(blocks.next(begin(7) + 1, 100), Next::Fetch(begin(11)));
+        assert_eq!(blocks.next(begin(11), 100), Next::Copy(vec![1, 2, 3, 4]));
+        assert_eq!(blocks.next(begin(12), 2), Next::Copy(vec![2, 3]));
+        assert_eq!(blocks.next(begin(15), 100), Next::Fetch(new.len() as u64));
+        assert_eq!(blocks.missing(0), BEGIN + 4 * BLOCK as u64 + 100);
+        assert_eq!(blocks.missing(begin(11)), 100);
     }
 
     #[test]
@@ -186,40 +223,42 @@ mod tests {
         let new = bundle(&[1, 2], 5);
         let list = list(&new, 7);
         let bytes = new.len() as u64;
-        assert!(Wanted::new(bytes, &list).is_some());
-        assert!(Wanted::new(bytes + BLOCK as u64, &list).is_none());
-        assert!(Wanted::new(bytes, &list[1..]).is_none());
-        assert!(Wanted::new(95, &[]).is_none());
-        assert_eq!(Wanted::new(96, &[]).unwrap().missing(), [0..96]);
+        assert!(Finder::<()>::new(bytes, &list).is_some());
+        assert!(Finder::<()>::new(bytes + BLOCK as u64, &list).is_none());
+        assert!(Finder::<()>::new(bytes, &list[1..]).is_none());
+        assert!(Finder::<()>::new(95, &[]).is_none());
+        assert_eq!(Finder::<()>::new(96, &[]).unwrap().finish().next(0, 1), Next::Fetch(96));
     }
 
     proptest! {
         #[test]
-        fn what_is_here_and_what_is_missing_is_the_bundle(
-            new in prop::collection::vec(0_u8..6, 0..40), old in prop::collection::vec(0_u8..6, 0..20),
-            tail in 0_usize..5000, piece in 1_usize..9000,
+        fn what_is_copied_and_what_is_fetched_is_the_bundle(
+            new in prop::collection::vec(0_u8..9, 0..60), old in prop::collection::vec(0_u8..9, 0..9),
+            tail in 0_usize..5000, most in 1_usize..9, piece in 1_usize..20_000,
         ) {
             let new = bundle(&new, tail);
-            let mut wanted = Wanted::new(new.len() as u64, &list(&new, piece)).unwrap();
-            let mut made = vec![0xff; new.len()];
-            for block in old {
-                for index in wanted.take(&[block; BLOCK]) {
-                    let at = usize::try_from(Wanted::offset(index)).unwrap();
-                    made[at..at + BLOCK].fill(block);
+            let blocks = blocks(&new, &old);
+            let mut made: Vec<u8> = Vec::new();
+            let mut fetched = 0;
+            while made.len() < new.len() {
+                match blocks.next(made.len() as u64, most) {
+                    Next::Copy(numbers) => {
+                        prop_assert!(!numbers.is_empty() && numbers.len() <= most);
+                        made.extend(numbers.into_iter().flat_map(|number| [number; BLOCK]));
+                    }
+                    Next::Fetch(until) => {
+                        // In pieces, and cut off anywhere.
+                        let from = made.len();
+                        let until = usize::try_from(until).unwrap();
+                        prop_assert!(until > from);
+                        let end = until.min(from + piece);
+                        made.extend_from_slice(&new[from..end]);
+                        fetched += end - from;
+                    }
                 }
             }
-            // A power cut: what is there is found again.
-            let mut again = Wanted::new(new.len() as u64, &list(&new, piece)).unwrap();
-            for index in 0..again.len() {
-                let at = usize::try_from(Wanted::offset(index)).unwrap();
-                again.is_here(index, &made[at..at + BLOCK]);
-            }
-            prop_assert_eq!(again.missing(), wanted.missing());
-            for range in wanted.missing() {
-                let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
-                made[range.clone()].copy_from_slice(&new[range]);
-            }
-            prop_assert_eq!(made, new);
+            prop_assert!(made == new);
+            prop_assert_eq!(blocks.missing(0), fetched as u64);
         }
     }
 }
