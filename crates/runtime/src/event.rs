@@ -125,6 +125,10 @@ events! {
     SetupFailed, "setup-failed", WARN, "4b9bf21972834c6ba5f256b1a4b58f52";
     /// The setup access point is closed.
     SetupClosed, "setup-closed", INFO, "30f56bc8a30e47f4902f027cd3b59f0c";
+    /// The relay has a newer system, which is fetched from now on.
+    UpdateOffered, "update-offered", INFO, "3ba07941743146b3b62ceace86d70532";
+    /// It is here, whole, and the updater's turn.
+    UpdateFetched, "update-fetched", INFO, "6ba92e9e7a604f63ac711216d7d2261c";
 }
 
 impl Event {

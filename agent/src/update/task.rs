@@ -1,0 +1,540 @@
+//! The task: one thing after the other, each with a deadline. What is decided is in the files beside.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use frame::update::{Offer, is_compatible};
+use frame::version::Version;
+use ladder::{Backoff, Mono};
+use runtime::clock;
+use runtime::event::{About, Event};
+use runtime::update::{FOLDER, Handed, Phase, State};
+use tokio_util::sync::CancellationToken;
+
+use super::Updates;
+use super::fetch::{self, Answer, Coming, NotCame};
+use super::files::{Folder, Part};
+use super::pace::{Pace, Turn};
+use super::permit::{Room, is_done_with, may_fetch, takes};
+use super::plan::{Plan, Said};
+use super::told::{Progress, Told, told};
+use crate::config::UpdateConfig;
+use crate::health::Health;
+use crate::upload::{Http, Traffic};
+
+/// How often the updater's state is read, at most; and how often it is looked whether something may be
+/// fetched.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The same of a machine that has no updater, or nothing to fetch.
+const LOOK_RARELY: Duration = Duration::from_secs(5);
+
+/// How often the room on the data partition is looked at.
+const MEASURE: Duration = Duration::from_secs(10);
+
+/// Longest state that is believed to be one, in bytes.
+const MAX_STATE: u64 = 64 << 10;
+
+/// A card that does not answer for so long is said to.
+const CARD_WITHIN: Duration = Duration::from_secs(20);
+
+/// Waits after a piece that did not come.
+const RETRY_MIN: Duration = Duration::from_secs(2);
+const RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// The longest wait that a relay can ask for.
+const LONGEST_HOLD: Duration = Duration::from_secs(3_600);
+
+/// A bundle that is not what was offered is fetched so often in that time.
+const TRIES: usize = 3;
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// While pictures do not get through nothing is fetched, but not for ever: then an update may be what
+/// helps, and there is no live picture to be in the way of.
+const GIVE_WAY: Duration = Duration::from_secs(600);
+
+/// What the task needs.
+#[derive(Debug)]
+pub(crate) struct Updater {
+    pub config: UpdateConfig,
+    pub relays: Vec<Http>,
+    /// The agent's state directory.
+    pub folder: Option<PathBuf>,
+    pub health: Arc<Health>,
+    pub traffic: Arc<Traffic>,
+    pub updates: Arc<Updates>,
+}
+
+/// Asks for updates, and fetches them, until `stop`.
+pub(crate) async fn run(updater: Updater, stop: CancellationToken) {
+    let Some(folder) = updater.folder.clone() else {
+        tracing::debug!("there is no state directory: no updates are fetched");
+        return stop.cancelled().await;
+    };
+    let mut task = Task::new(updater, Folder::at(folder.join(FOLDER)));
+    let work = async {
+        loop {
+            let wait = task.turn().await;
+            tokio::time::sleep(wait).await;
+        }
+    };
+    let _: Option<()> = stop.run_until_cancelled(work).await;
+}
+
+#[derive(Debug)]
+pub(super) struct Task {
+    updater: Updater,
+    folder: Folder,
+    plan: Plan,
+    looked: Option<Mono>,
+    state: Option<State>,
+    handed: Option<Handed>,
+    wanted: Option<Wanted>,
+    /// The last offer that was not taken, and why: said once.
+    not_taken: Option<(Version, String)>,
+    /// When fetching came to nothing, the bundle being another than was offered.
+    wrong: VecDeque<Mono>,
+    wrong_hash: String,
+    /// The relay has had nothing since then.
+    nothing_since: Option<Mono>,
+    ask_failed: bool,
+    card_failed: bool,
+}
+
+/// An offer that was taken.
+#[derive(Debug)]
+struct Wanted {
+    offer: Offer,
+    /// Of which relay.
+    relay: usize,
+    /// `None`: it was not looked at yet, or the card failed.
+    part: Option<Part>,
+    room: Option<(Mono, Room)>,
+    pace: Pace,
+    backoff: Backoff,
+    /// Of the relay's file.
+    tag: Option<String>,
+    /// Whoever knows no ranges sends all of it.
+    coming: Option<Coming>,
+    /// What is waited for.
+    why: Option<String>,
+}
+
+impl Task {
+    pub(super) fn new(updater: Updater, folder: Folder) -> Task {
+        let plan = Plan::new(clock::mono(), updater.config.poll, fastrand::f64());
+        Task {
+            updater,
+            folder,
+            plan,
+            looked: None,
+            state: None,
+            handed: None,
+            wanted: None,
+            not_taken: None,
+            wrong: VecDeque::new(),
+            wrong_hash: String::new(),
+            nothing_since: None,
+            ask_failed: false,
+            card_failed: false,
+        }
+    }
+
+    /// Does what there is to do, and returns how long nothing has to be done.
+    pub(super) async fn turn(&mut self) -> Duration {
+        if self.looked.is_none_or(|looked| clock::mono().since(looked) >= LOOK) {
+            self.look().await;
+        }
+        let Some(state) = self.state.clone() else {
+            self.updater.updates.tell(Told::default());
+            return LOOK_RARELY.min(self.updater.config.poll);
+        };
+        if clock::mono() >= self.plan.next_at() {
+            self.ask(&state).await;
+        }
+        let wait = match self.wanted.take() {
+            Some(wanted) => self.fetch(&state, wanted).await,
+            None => LOOK_RARELY,
+        };
+        self.tell(&state);
+        wait.min(self.plan.next_at().since(clock::mono())).max(Duration::from_millis(1))
+    }
+
+    fn tell(&self, state: &State) {
+        let progress = self.wanted.as_ref().map(Wanted::progress);
+        let handed = self.handed.as_ref().map(|handed| handed.version.as_str());
+        self.updater.updates.tell(told(state, progress.as_ref(), handed));
+    }
+
+    /// Reads what the updater says, and clears away what that makes useless.
+    async fn look(&mut self) {
+        self.looked = Some(clock::mono());
+        let state = read_state(&self.updater.config.state);
+        if state == self.state {
+            return;
+        }
+        self.state.clone_from(&state);
+        let Some(state) = state else { return };
+        if self.wanted.as_ref().is_some_and(|wanted| takes(&state, &wanted.offer).is_err()) {
+            self.wanted = None;
+        }
+        let folder = self.folder.clone();
+        let look = move || {
+            let handed = folder.handed().filter(|handed| !is_done_with(&state, &handed.version));
+            if handed.is_none() {
+                folder.take_back()?;
+            }
+            folder.tidy(|version| is_done_with(&state, version))?;
+            Ok(handed)
+        };
+        if let Some(handed) = self.on_card(look).await {
+            self.handed = handed;
+        }
+    }
+
+    /// Asks the relay in use, and if it knows nothing the others in their order.
+    async fn ask(&mut self, state: &State) {
+        let random = fastrand::f64();
+        if !is_compatible(&state.compatible) || state.system.parse::<Version>().is_err() {
+            self.plan.heard(clock::mono(), Said::Failed(None), random);
+            return;
+        }
+        let relays = &self.updater.relays;
+        let first = self.updater.traffic.seen().relay.min(relays.len().saturating_sub(1));
+        let others = (0..relays.len()).filter(|relay| *relay != first);
+        let mut last = (Said::Unknown, None);
+        for place in std::iter::once(first).chain(others) {
+            let Some(relay) = relays.get(place) else { continue };
+            let answer = fetch::ask(relay, &state.compatible, &state.system).await;
+            match answer.said() {
+                Said::Something => {
+                    last = (Said::Something, Some((place, answer)));
+                    break;
+                }
+                Said::Unknown => {}
+                said @ Said::Failed(_) => last = (said, Some((place, answer))),
+            }
+        }
+        let (said, answer) = last;
+        self.plan.heard(clock::mono(), said, random);
+        match answer {
+            Some((place, Answer::Offer(offer))) => {
+                (self.nothing_since, self.ask_failed) = (None, false);
+                self.offered(state, *offer, place).await;
+            }
+            Some((_, Answer::Failed(NotCame { why, .. }))) => {
+                if !std::mem::replace(&mut self.ask_failed, true) {
+                    tracing::info!("the relay can't be asked for updates: {why}");
+                }
+            }
+            Some((_, Answer::Nothing)) => {
+                self.ask_failed = false;
+                self.nothing(state).await;
+            }
+            Some((_, Answer::Unknown)) | None => {}
+        }
+    }
+
+    /// There is nothing for this camera, or not any more: its owner, or who makes the updates, has taken
+    /// it back.
+    async fn nothing(&mut self, state: &State) {
+        let now = clock::mono();
+        self.wanted = None;
+        let since = *self.nothing_since.get_or_insert(now);
+        let waits = matches!(state.phase, Phase::Idle | Phase::Waiting);
+        if let Some(handed) = self.handed.take_if(|_| waits) {
+            tracing::info!("update {}: the relay does not offer it any more", handed.version);
+            let folder = self.folder.clone();
+            // Its bundle is kept for a day, as any part is: it may be offered again.
+            self.on_card(move || folder.take_back()).await;
+        }
+        if now.since(since) >= DAY && self.handed.is_none() {
+            self.nothing_since = Some(now);
+            let folder = self.folder.clone();
+            self.on_card(move || folder.keep_only(None, None)).await;
+        }
+    }
+
+    async fn offered(&mut self, state: &State, offer: Offer, relay: usize) {
+        let version = offer.version.clone();
+        if let Err(why) = takes(state, &offer) {
+            self.wanted = None;
+            if self.not_taken.as_ref() != Some(&(version.clone(), why.clone())) {
+                tracing::info!("update {version} is not taken: {why}");
+                self.not_taken = Some((version, why));
+            }
+            return;
+        }
+        let is_handed = |handed: &Handed| handed.version == version.to_string();
+        if let Some(handed) = self.handed.clone().filter(is_handed) {
+            self.wanted = None;
+            if offer.now && !handed.now {
+                self.hand(version.to_string(), true).await;
+            }
+            return;
+        }
+        if let Some(wanted) = &mut self.wanted
+            && (&wanted.offer.sha256, &wanted.offer.version) == (&offer.sha256, &version)
+        {
+            if wanted.relay != relay || wanted.offer.path != offer.path {
+                (wanted.tag, wanted.coming) = (None, None);
+            }
+            (wanted.offer, wanted.relay) = (offer, relay);
+            return;
+        }
+        Event::UpdateOffered.say(
+            About::organ("update"),
+            format_args!("update {version}: the relay offers it, it is fetched now"),
+        );
+        let (folder, handed, keep) = (self.folder.clone(), self.handed.clone(), offer.clone());
+        self.on_card(move || folder.keep_only(handed.as_ref(), Some(&keep))).await;
+        if self.wrong_hash != offer.sha256 {
+            self.wrong.clear();
+            self.wrong_hash.clone_from(&offer.sha256);
+        }
+        self.wanted = Some(Wanted::new(offer, relay, self.updater.config.max_rate));
+    }
+
+    /// Goes on with an offer, unless something is in the way; returns when to look again.
+    async fn fetch(&mut self, state: &State, mut wanted: Wanted) -> Duration {
+        let now = clock::mono();
+        let may = match self.may_fetch(state, &mut wanted).await {
+            Ok(()) => self.part(&mut wanted).await,
+            may => may,
+        };
+        let wait = if let Err(why) = may {
+            wanted.why = Some(why);
+            // Nobody knows how the link is afterwards; and a relay does not keep what is not read.
+            wanted.coming = None;
+            wanted.pace.hold(now, LOOK);
+            LOOK
+        } else if wanted.is_whole() {
+            return self.finish(wanted).await;
+        } else {
+            match wanted.pace.turn(now, &self.updater.traffic.seen()) {
+                Turn::Wait(until) => until.since(now),
+                Turn::Fetch(length) => {
+                    let gone = self.piece(&mut wanted, length).await;
+                    if gone {
+                        return LOOK;
+                    }
+                    Duration::ZERO
+                }
+            }
+        };
+        self.wanted = Some(wanted);
+        wait
+    }
+
+    async fn may_fetch(&mut self, state: &State, wanted: &mut Wanted) -> Result<(), String> {
+        let now = clock::mono();
+        self.wrong.retain(|at| now.since(*at) < DAY);
+        if self.wrong.len() >= TRIES {
+            return Err("what the relay sends is not what it offers".to_owned());
+        }
+        let trouble = self.updater.health.upload.trouble();
+        if trouble.is_some_and(|trouble| now.since(trouble.since) < GIVE_WAY) {
+            return Err("pictures do not get through".to_owned());
+        }
+        let room = match wanted.room {
+            Some((at, room)) if now.since(at) < MEASURE => room,
+            _ => {
+                let (folder, offer) = (self.folder.clone(), wanted.offer.clone());
+                let room = self.on_card(move || folder.room(&offer)).await;
+                let room = room.ok_or_else(card_fails)?;
+                wanted.room = Some((now, room));
+                room
+            }
+        };
+        may_fetch(state.phase, &self.updater.updates.around(), room)
+    }
+
+    /// Looks at what is there already.
+    async fn part(&mut self, wanted: &mut Wanted) -> Result<(), String> {
+        if wanted.part.is_none() {
+            let (folder, offer) = (self.folder.clone(), wanted.offer.clone());
+            wanted.part = self.on_card(move || folder.part(&offer)).await;
+        }
+        if wanted.part.is_some() { Ok(()) } else { Err(card_fails()) }
+    }
+
+    /// Fetches a piece. Returns whether the relay does not have it any more.
+    async fn piece(&mut self, wanted: &mut Wanted, length: u64) -> bool {
+        let began = clock::mono();
+        let came = self.pull(wanted, length).await;
+        let now = clock::mono();
+        let (bytes, head, failed) = match came {
+            Ok((bytes, head, failed)) => (bytes, head, failed),
+            Err(failed) => (Vec::new(), Duration::ZERO, Some(failed)),
+        };
+        let count = bytes.len() as u64;
+        if let Some(mut part) = wanted.part.take_if(|_| count > 0) {
+            // One that failed is looked through again: who knows what is in it.
+            let add = move || part.add(&bytes).map(|()| part);
+            wanted.part = self.on_card(add).await;
+        }
+        let Some(NotCame { why, after, gone }) = failed else {
+            wanted.why = None;
+            wanted.backoff.reset();
+            wanted.pace.fetched(now, count, head, now.since(began));
+            return false;
+        };
+        tracing::debug!("update {}: {why}", wanted.offer.version);
+        let wait = wanted.backoff.next().unwrap_or(RETRY_MAX);
+        wanted.pace.hold(now, wait.max(after.unwrap_or_default().min(LONGEST_HOLD)));
+        wanted.coming = None;
+        wanted.why = Some(why);
+        gone
+    }
+
+    /// What comes next of a bundle: bytes, how long the answer took to begin, and what went wrong in the
+    /// middle.
+    async fn pull(
+        &mut self,
+        wanted: &mut Wanted,
+        length: u64,
+    ) -> Result<(Vec<u8>, Duration, Option<NotCame>), NotCame> {
+        let from = wanted.length();
+        let left = wanted.offer.bytes.saturating_sub(from);
+        let length = length.min(left);
+        let mut head = Duration::ZERO;
+        if wanted.coming.is_none() {
+            let Some(relay) = self.updater.relays.get(wanted.relay) else {
+                return Err(NotCame { why: String::new(), after: None, gone: true });
+            };
+            let offer = &wanted.offer;
+            let coming = fetch::piece(relay, offer, from, length, wanted.tag.as_deref()).await?;
+            head = coming.head;
+            wanted.tag.clone_from(&coming.tag);
+            if coming.is_whole
+                && let Some(mut part) = wanted.part.take()
+            {
+                // It knows no ranges, or has another file by now: from the beginning.
+                wanted.part = self.on_card(move || part.clear().map(|()| part)).await;
+            }
+            wanted.coming = Some(coming);
+        }
+        let Some(coming) = &mut wanted.coming else { return Ok((Vec::new(), head, None)) };
+        let (bytes, failed) = coming.read(length).await;
+        if !coming.is_whole {
+            wanted.coming = None;
+        }
+        Ok((bytes, head, failed))
+    }
+
+    /// All of it is there: whether it is what was offered has to be seen.
+    async fn finish(&mut self, mut wanted: Wanted) -> Duration {
+        let (folder, offer) = (self.folder.clone(), wanted.offer.clone());
+        let Some(part) = wanted.part.take() else { return LOOK };
+        let finished = self.on_card(move || folder.finish(part, &offer)).await;
+        let version = wanted.offer.version.to_string();
+        match finished {
+            Some(true) => {
+                let now = wanted.offer.now;
+                if self.hand(version.clone(), now).await {
+                    let mb = wanted.offer.bytes.div_ceil(1_000_000);
+                    Event::UpdateFetched.say(
+                        About::organ("update"),
+                        format_args!("update {version}: fetched, {mb} MB; the updater has it now"),
+                    );
+                    let (folder, handed) = (self.folder.clone(), self.handed.clone());
+                    self.on_card(move || folder.keep_only(handed.as_ref(), None)).await;
+                    return LOOK;
+                }
+            }
+            Some(false) => {
+                self.wrong.push_back(clock::mono());
+                let times = self.wrong.len();
+                tracing::warn!(
+                    "update {version}: what came is not what was offered ({times} of {TRIES} \
+                     attempts in a day)"
+                );
+                wanted.tag = None;
+            }
+            None => {}
+        }
+        self.wanted = Some(wanted);
+        LOOK
+    }
+
+    async fn hand(&mut self, version: String, now: bool) -> bool {
+        let folder = self.folder.clone();
+        let handed = self.on_card(move || folder.hand(&version, now)).await;
+        let done = handed.is_some();
+        if done {
+            self.handed = handed;
+        }
+        done
+    }
+
+    /// Does what may wait for the card where nobody else waits, and says so if it takes long. One at a
+    /// time: a card that hangs gets no further thread.
+    async fn on_card<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Option<T> {
+        let mut working = tokio::task::spawn_blocking(work);
+        let result = loop {
+            match tokio::time::timeout(CARD_WITHIN, &mut working).await {
+                Ok(Ok(result)) => break result,
+                Ok(Err(panicked)) => break Err(io::Error::other(panicked)),
+                Err(_) => tracing::debug!("updates: the data partition does not answer"),
+            }
+        };
+        let failed = std::mem::replace(&mut self.card_failed, result.is_err());
+        if let Err(error) = &result
+            && !failed
+        {
+            tracing::warn!("updates: can't write to the data partition: {error}");
+        }
+        result.ok()
+    }
+}
+
+fn card_fails() -> String {
+    "the data partition can't be written to".to_owned()
+}
+
+impl Wanted {
+    fn new(offer: Offer, relay: usize, max_rate: Option<u64>) -> Wanted {
+        Wanted {
+            offer,
+            relay,
+            part: None,
+            room: None,
+            pace: Pace::new(clock::mono(), max_rate),
+            backoff: Backoff::new(RETRY_MIN, RETRY_MAX, fastrand::u64(..)),
+            tag: None,
+            coming: None,
+            why: None,
+        }
+    }
+
+    fn length(&self) -> u64 {
+        self.part.as_ref().map_or(0, Part::length)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.length() >= self.offer.bytes
+    }
+
+    fn progress(&self) -> Progress {
+        let percent = self.length().saturating_mul(100) / self.offer.bytes.max(1);
+        Progress {
+            version: self.offer.version.to_string(),
+            percent: u8::try_from(percent).unwrap_or(100).min(100),
+            why: self.why.clone(),
+        }
+    }
+}
+
+/// `None`: there is no updater, or it says nothing.
+fn read_state(path: &std::path::Path) -> Option<State> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(MAX_STATE).read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
