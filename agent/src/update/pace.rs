@@ -139,6 +139,7 @@ impl Pace {
         if let Some((sent, answered)) = through {
             self.looked = Some(answered);
             let took = answered.since(sent);
+            self.see(now, self.is_late(took));
             let undisturbed = self.ended.is_none_or(|ended| sent.since(ended) >= SETTLED);
             let quicker = self.usual.is_none_or(|usual| took < usual);
             if undisturbed || quicker {
@@ -147,7 +148,6 @@ impl Pace {
                         .map_or(took, |usual| usual.mul_f64(1.0 - WEIGHT) + took.mul_f64(WEIGHT)),
                 );
             }
-            self.see(now, self.is_late(took));
         }
         // One that is still on its way is only ever bad news.
         if waits.is_some_and(|waits| self.is_late(waits)) {
