@@ -112,7 +112,9 @@ impl Pace {
         let round_trip = self.round_trip.map_or(head, |known| known.min(head));
         self.round_trip = Some(round_trip);
         self.ended = Some(now);
-        let carried = whole.saturating_sub(round_trip).max(Duration::from_millis(5));
+        // The question waits behind the picture that is being sent: that is not the answer's way.
+        let body = whole.saturating_sub(head);
+        let carried = body.max(Duration::from_millis(5));
         let fits = as_f64(bytes) * PIECE.as_secs_f64() / carried.as_secs_f64();
         let fits = whole_bytes(fits).min(self.length.saturating_mul(2));
         self.length = fits.clamp(SHORTEST, LONGEST);
@@ -120,7 +122,8 @@ impl Pace {
             // A second's worth, where the rest of the bounds allows it.
             self.length = self.length.min(rate.max(SHORTEST));
         }
-        let for_share = whole.mul_f64(1.0 / self.share.clamp(LEAST, MOST) - 1.0).min(LONGEST_WAIT);
+        let used = round_trip + body;
+        let for_share = used.mul_f64(1.0 / self.share.clamp(LEAST, MOST) - 1.0).min(LONGEST_WAIT);
         let for_rate = self.max_rate.map_or(Duration::ZERO, |rate| {
             Duration::from_secs_f64(as_f64(bytes) / as_f64(rate)).saturating_sub(whole)
         });
