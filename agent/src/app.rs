@@ -103,17 +103,15 @@ fn start(
     let stop = tasks.stop_token();
     let keeps = Arc::clone(&offline).keep(sensor.frames.watch(), Arc::clone(&health), stop.clone());
     start_for_people(&mut tasks, &config, &sensor, &health);
-    if let Some(config) = &config.update {
-        let updater = Updater {
-            config: config.clone(),
-            relays: relays.clone(),
-            folder: supervise::system::state_directory(),
-            health: Arc::clone(&health),
-            traffic: Arc::clone(&traffic),
-            updates: Arc::clone(&updates),
-        };
-        tasks.spawn("update", update::run(updater, stop.clone()));
-    }
+    let updater = Updater {
+        config: config.update,
+        relays: relays.clone(),
+        folder: supervise::system::state_directory(),
+        health: Arc::clone(&health),
+        traffic: Arc::clone(&traffic),
+        updates: Arc::clone(&updates),
+    };
+    tasks.spawn("update", update::run(updater, stop.clone()));
     let uploader = Uploader {
         updates,
         traffic,

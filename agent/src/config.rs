@@ -588,6 +588,8 @@ impl Default for RawUpdate {
 /// How updates of the whole system are fetched. When they are installed is the updater's affair.
 #[derive(Debug, Clone)]
 pub(crate) struct UpdateConfig {
+    /// Otherwise nothing is fetched, and only what runs is told.
+    pub enabled: bool,
     /// How often the relay is asked.
     pub poll: Duration,
     /// In bytes a second; `None`: whatever the live picture leaves.
@@ -597,16 +599,15 @@ pub(crate) struct UpdateConfig {
 }
 
 impl UpdateConfig {
-    /// `None`: none are fetched.
-    fn new(raw: &RawUpdate, place: &str) -> Result<Option<UpdateConfig>, ConfigError> {
+    fn new(raw: &RawUpdate, place: &str) -> Result<UpdateConfig, ConfigError> {
         // The updater reads the same line, and has nobody whom it could tell.
         let _: Window = raw
             .window
             .parse()
             .map_err(|why| ConfigError::Value(format!("{place}update.window: {why}")))?;
         let max_rate = (raw.max_rate > 0).then_some(raw.max_rate);
-        let config = UpdateConfig { poll: raw.poll, max_rate, state: raw.state.clone() };
-        Ok(raw.enabled.then_some(config))
+        let RawUpdate { enabled, poll, .. } = *raw;
+        Ok(UpdateConfig { enabled, poll, max_rate, state: raw.state.clone() })
     }
 }
 
@@ -690,8 +691,7 @@ pub(crate) struct Config {
     pub led_gpio: Option<u8>,
     /// Where the local viewer listens; `None`: nowhere.
     pub viewer: Option<SocketAddr>,
-    /// `None`: updates are not fetched.
-    pub update: Option<UpdateConfig>,
+    pub update: UpdateConfig,
     pub clock: ClockTrust,
     pub status_file: PathBuf,
     /// Variables that look like ours and name no key.

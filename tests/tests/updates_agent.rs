@@ -172,6 +172,19 @@ fn the_relay_is_told_what_goes_on() {
 }
 
 #[test]
+fn an_owner_who_wants_no_updates_gets_none() {
+    let (machine, relay) = (Machine::new(), Relay::start());
+    let server = Updates::at("127.0.0.1", Some(relay.address));
+    server.offer(NEWER, SYSTEM, content(100_000));
+    let mut variables = machine.variables();
+    variables.push(("STILLWATCH_UPDATE_ENABLED".to_owned(), "false".to_owned()));
+    let _agent = agent(&server.url(), &CARD, &variables);
+    relay.frame_after(seq_of(&relay.frame("/live.jpeg")) + 15);
+    machine.status_says(&format!("system: {RUNS} in slot A"));
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[test]
 fn a_machine_without_an_updater_asks_for_nothing() {
     let (machine, relay) = (Machine::new(), Relay::start());
     let server = Updates::at("127.0.0.1", Some(relay.address));

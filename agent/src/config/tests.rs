@@ -153,7 +153,7 @@ fn hours_of_updates_that_are_none_are_named() {
     let error = error.to_string();
     assert!(error.contains("agent.toml") && error.contains("update.window: no such"), "{error}");
     let off = load("update.enabled = false", cli::Settings::default()).unwrap();
-    assert!(off.update.is_none());
+    assert!(!off.update.enabled);
 }
 
 #[test]

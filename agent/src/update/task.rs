@@ -39,7 +39,7 @@ const MEASURE: Duration = Duration::from_secs(10);
 /// Longest state that is believed to be one, in bytes.
 const MAX_STATE: u64 = 64 << 10;
 
-/// A card that does not answer for so long is said to.
+/// That a card does not answer for so long is told.
 const CARD_WITHIN: Duration = Duration::from_secs(20);
 
 /// Waits after a piece that did not come.
@@ -153,6 +153,10 @@ impl Task {
             self.updater.updates.tell(Told::default());
             return LOOK_RARELY.min(self.updater.config.poll);
         };
+        if !self.updater.config.enabled {
+            self.tell(&state);
+            return LOOK_RARELY;
+        }
         if clock::mono() >= self.plan.next_at() {
             self.ask(&state).await;
         }
@@ -182,9 +186,10 @@ impl Task {
         if self.wanted.as_ref().is_some_and(|wanted| takes(&state, &wanted.offer).is_err()) {
             self.wanted = None;
         }
-        let folder = self.folder.clone();
+        let (folder, enabled) = (self.folder.clone(), self.updater.config.enabled);
         let look = move || {
-            let handed = folder.handed().filter(|handed| !is_done_with(&state, &handed.version));
+            let is_useful = |handed: &Handed| enabled && !is_done_with(&state, &handed.version);
+            let handed = folder.handed().filter(is_useful);
             if handed.is_none() {
                 folder.take_back()?;
             }
@@ -482,7 +487,13 @@ impl Task {
             match tokio::time::timeout(CARD_WITHIN, &mut working).await {
                 Ok(Ok(result)) => break result,
                 Ok(Err(panicked)) => break Err(io::Error::other(panicked)),
-                Err(_) => tracing::debug!("updates: the data partition does not answer"),
+                Err(_) => {
+                    let mut told = self.updater.updates.told();
+                    if let Some(update) = &mut told.update {
+                        update.why = Some("the data partition does not answer".to_owned());
+                    }
+                    self.updater.updates.tell(told);
+                }
             }
         };
         let failed = std::mem::replace(&mut self.card_failed, result.is_err());

@@ -64,7 +64,12 @@ impl Camera {
         let state = scratch.path().join("update.json");
         let (health, updates) = (Arc::new(Health::new()), Arc::new(Updates::default()));
         let updater = Updater {
-            config: UpdateConfig { poll: Duration::from_millis(300), max_rate: None, state },
+            config: UpdateConfig {
+                enabled: true,
+                poll: Duration::from_millis(300),
+                max_rate: None,
+                state,
+            },
             relays: http(servers),
             folder: None,
             health: Arc::clone(&health),
