@@ -9,6 +9,7 @@
 //! Whether a bundle is good, when it is installed and whether it is kept is the updater's affair; what it says
 //! (`runtime::update::State`) decides what is of use here. Without an updater nothing happens.
 
+mod bundle;
 mod fetch;
 mod files;
 mod pace;

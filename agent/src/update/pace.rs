@@ -130,9 +130,9 @@ impl Pace {
         self.next = now.after(for_share.max(for_rate));
     }
 
-    /// Nothing was fetched, and is to be tried again then.
+    /// Nothing was fetched, and is not tried again before then.
     pub(super) fn hold(&mut self, now: Mono, wait: Duration) {
-        self.next = now.after(wait);
+        self.next = self.next.max(now.after(wait));
         self.length = FIRST.min(self.length);
     }
 

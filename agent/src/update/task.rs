@@ -1,4 +1,5 @@
-//! The task: one thing after the other, each with a deadline. What is decided is in the files beside.
+//! The task: one thing after the other, each with a deadline. What is decided is in the files beside, and
+//! how an offer gets here in `bundle.rs`.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,32 +10,29 @@ use std::time::Duration;
 
 use frame::update::{Offer, is_compatible};
 use frame::version::Version;
-use ladder::{Backoff, Mono};
+use ladder::Mono;
 use runtime::clock;
 use runtime::event::{About, Event};
 use runtime::update::{FOLDER, Handed, Phase, State};
 use tokio_util::sync::CancellationToken;
 
 use super::Updates;
-use super::fetch::{self, Answer, Coming, NotCame};
-use super::files::{Folder, Part};
-use super::pace::{Pace, Turn};
-use super::permit::{Room, is_done_with, may_fetch, takes};
+use super::bundle::Wanted;
+use super::fetch::{self, Answer, NotCame};
+use super::files::Folder;
+use super::permit::{is_done_with, takes};
 use super::plan::{Plan, Said};
-use super::told::{Progress, Told, told};
+use super::told::{Told, told};
 use crate::config::UpdateConfig;
 use crate::health::Health;
 use crate::upload::{Http, Traffic};
 
 /// How often the updater's state is read, at most; and how often it is looked whether something may be
 /// fetched.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// The same of a machine that has no updater, or nothing to fetch.
 const LOOK_RARELY: Duration = Duration::from_secs(5);
-
-/// How often the room on the data partition is looked at.
-const MEASURE: Duration = Duration::from_secs(10);
 
 /// Longest state that is believed to be one, in bytes.
 const MAX_STATE: u64 = 64 << 10;
@@ -42,20 +40,8 @@ const MAX_STATE: u64 = 64 << 10;
 /// That a card does not answer for so long is told.
 const CARD_WITHIN: Duration = Duration::from_secs(20);
 
-/// Waits after a piece that did not come.
-const RETRY_MIN: Duration = Duration::from_secs(2);
-const RETRY_MAX: Duration = Duration::from_secs(300);
-
-/// The longest wait that a relay can ask for.
-const LONGEST_HOLD: Duration = Duration::from_secs(3_600);
-
-/// A bundle that is not what was offered is fetched so often in that time.
-const TRIES: usize = 3;
-const DAY: Duration = Duration::from_secs(24 * 3_600);
-
-/// While pictures do not get through nothing is fetched, but not for ever: then an update may be what
-/// helps, and there is no live picture to be in the way of.
-const GIVE_WAY: Duration = Duration::from_secs(600);
+/// For so long is kept what may be offered again.
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// What the task needs.
 #[derive(Debug)]
@@ -87,41 +73,22 @@ pub(crate) async fn run(updater: Updater, stop: CancellationToken) {
 
 #[derive(Debug)]
 pub(super) struct Task {
-    updater: Updater,
-    folder: Folder,
+    pub(super) updater: Updater,
+    pub(super) folder: Folder,
     plan: Plan,
     looked: Option<Mono>,
     state: Option<State>,
-    handed: Option<Handed>,
-    wanted: Option<Wanted>,
+    pub(super) handed: Option<Handed>,
+    pub(super) wanted: Option<Wanted>,
     /// The last offer that was not taken, and why: said once.
     not_taken: Option<(Version, String)>,
     /// When fetching came to nothing, the bundle being another than was offered.
-    wrong: VecDeque<Mono>,
+    pub(super) wrong: VecDeque<Mono>,
     wrong_hash: String,
     /// The relay has had nothing since then.
     nothing_since: Option<Mono>,
     ask_failed: bool,
     card_failed: bool,
-}
-
-/// An offer that was taken.
-#[derive(Debug)]
-struct Wanted {
-    offer: Offer,
-    /// Of which relay.
-    relay: usize,
-    /// `None`: it was not looked at yet, or the card failed.
-    part: Option<Part>,
-    room: Option<(Mono, Room)>,
-    pace: Pace,
-    backoff: Backoff,
-    /// Of the relay's file.
-    tag: Option<String>,
-    /// Whoever knows no ranges sends all of it.
-    coming: Option<Coming>,
-    /// What is waited for.
-    why: Option<String>,
 }
 
 impl Task {
@@ -304,169 +271,7 @@ impl Task {
         self.wanted = Some(Wanted::new(offer, relay, self.updater.config.max_rate));
     }
 
-    /// Goes on with an offer, unless something is in the way; returns when to look again.
-    async fn fetch(&mut self, state: &State, mut wanted: Wanted) -> Duration {
-        let now = clock::mono();
-        let may = match self.may_fetch(state, &mut wanted).await {
-            Ok(()) => self.part(&mut wanted).await,
-            may => may,
-        };
-        let wait = if let Err(why) = may {
-            wanted.why = Some(why);
-            // Nobody knows how the link is afterwards; and a relay does not keep what is not read.
-            wanted.coming = None;
-            wanted.pace.hold(now, LOOK);
-            LOOK
-        } else if wanted.is_whole() {
-            return self.finish(wanted).await;
-        } else {
-            match wanted.pace.turn(now, &self.updater.traffic.seen()) {
-                Turn::Wait(until) => until.since(now),
-                Turn::Fetch(length) => {
-                    let gone = self.piece(&mut wanted, length).await;
-                    if gone {
-                        return LOOK;
-                    }
-                    Duration::ZERO
-                }
-            }
-        };
-        self.wanted = Some(wanted);
-        wait
-    }
-
-    async fn may_fetch(&mut self, state: &State, wanted: &mut Wanted) -> Result<(), String> {
-        let now = clock::mono();
-        self.wrong.retain(|at| now.since(*at) < DAY);
-        if self.wrong.len() >= TRIES {
-            return Err("what the relay sends is not what it offers".to_owned());
-        }
-        let trouble = self.updater.health.upload.trouble();
-        if trouble.is_some_and(|trouble| now.since(trouble.since) < GIVE_WAY) {
-            return Err("pictures do not get through".to_owned());
-        }
-        let room = match wanted.room {
-            Some((at, room)) if now.since(at) < MEASURE => room,
-            _ => {
-                let (folder, offer) = (self.folder.clone(), wanted.offer.clone());
-                let room = self.on_card(move || folder.room(&offer)).await;
-                let room = room.ok_or_else(card_fails)?;
-                wanted.room = Some((now, room));
-                room
-            }
-        };
-        may_fetch(state.phase, &self.updater.updates.around(), room)
-    }
-
-    /// Looks at what is there already.
-    async fn part(&mut self, wanted: &mut Wanted) -> Result<(), String> {
-        if wanted.part.is_none() {
-            let (folder, offer) = (self.folder.clone(), wanted.offer.clone());
-            wanted.part = self.on_card(move || folder.part(&offer)).await;
-        }
-        if wanted.part.is_some() { Ok(()) } else { Err(card_fails()) }
-    }
-
-    /// Fetches a piece. Returns whether the relay does not have it any more.
-    async fn piece(&mut self, wanted: &mut Wanted, length: u64) -> bool {
-        let began = clock::mono();
-        let came = self.pull(wanted, length).await;
-        let now = clock::mono();
-        let (bytes, head, failed) = match came {
-            Ok((bytes, head, failed)) => (bytes, head, failed),
-            Err(failed) => (Vec::new(), Duration::ZERO, Some(failed)),
-        };
-        let count = bytes.len() as u64;
-        if let Some(mut part) = wanted.part.take_if(|_| count > 0) {
-            // One that failed is looked through again: who knows what is in it.
-            let add = move || part.add(&bytes).map(|()| part);
-            wanted.part = self.on_card(add).await;
-        }
-        let Some(NotCame { why, after, gone }) = failed else {
-            wanted.why = None;
-            wanted.backoff.reset();
-            wanted.pace.fetched(now, count, head, now.since(began));
-            return false;
-        };
-        tracing::debug!("update {}: {why}", wanted.offer.version);
-        let wait = wanted.backoff.next().unwrap_or(RETRY_MAX);
-        wanted.pace.hold(now, wait.max(after.unwrap_or_default().min(LONGEST_HOLD)));
-        wanted.coming = None;
-        wanted.why = Some(why);
-        gone
-    }
-
-    /// What comes next of a bundle: bytes, how long the answer took to begin, and what went wrong in the
-    /// middle.
-    async fn pull(
-        &mut self,
-        wanted: &mut Wanted,
-        length: u64,
-    ) -> Result<(Vec<u8>, Duration, Option<NotCame>), NotCame> {
-        let from = wanted.length();
-        let left = wanted.offer.bytes.saturating_sub(from);
-        let length = length.min(left);
-        let mut head = Duration::ZERO;
-        if wanted.coming.is_none() {
-            let Some(relay) = self.updater.relays.get(wanted.relay) else {
-                return Err(NotCame { why: String::new(), after: None, gone: true });
-            };
-            let offer = &wanted.offer;
-            let coming = fetch::piece(relay, offer, from, length, wanted.tag.as_deref()).await?;
-            head = coming.head;
-            wanted.tag.clone_from(&coming.tag);
-            if coming.is_whole
-                && let Some(mut part) = wanted.part.take()
-            {
-                // It knows no ranges, or has another file by now: from the beginning.
-                wanted.part = self.on_card(move || part.clear().map(|()| part)).await;
-            }
-            wanted.coming = Some(coming);
-        }
-        let Some(coming) = &mut wanted.coming else { return Ok((Vec::new(), head, None)) };
-        let (bytes, failed) = coming.read(length).await;
-        if !coming.is_whole {
-            wanted.coming = None;
-        }
-        Ok((bytes, head, failed))
-    }
-
-    /// All of it is there: whether it is what was offered has to be seen.
-    async fn finish(&mut self, mut wanted: Wanted) -> Duration {
-        let (folder, offer) = (self.folder.clone(), wanted.offer.clone());
-        let Some(part) = wanted.part.take() else { return LOOK };
-        let finished = self.on_card(move || folder.finish(part, &offer)).await;
-        let version = wanted.offer.version.to_string();
-        match finished {
-            Some(true) => {
-                let now = wanted.offer.now;
-                if self.hand(version.clone(), now).await {
-                    let mb = wanted.offer.bytes.div_ceil(1_000_000);
-                    Event::UpdateFetched.say(
-                        About::organ("update"),
-                        format_args!("update {version}: fetched, {mb} MB; the updater has it now"),
-                    );
-                    let (folder, handed) = (self.folder.clone(), self.handed.clone());
-                    self.on_card(move || folder.keep_only(handed.as_ref(), None)).await;
-                    return LOOK;
-                }
-            }
-            Some(false) => {
-                self.wrong.push_back(clock::mono());
-                let times = self.wrong.len();
-                tracing::warn!(
-                    "update {version}: what came is not what was offered ({times} of {TRIES} \
-                     attempts in a day)"
-                );
-                wanted.tag = None;
-            }
-            None => {}
-        }
-        self.wanted = Some(wanted);
-        LOOK
-    }
-
-    async fn hand(&mut self, version: String, now: bool) -> bool {
+    pub(super) async fn hand(&mut self, version: String, now: bool) -> bool {
         let folder = self.folder.clone();
         let handed = self.on_card(move || folder.hand(&version, now)).await;
         let done = handed.is_some();
@@ -478,7 +283,7 @@ impl Task {
 
     /// Does what may wait for the card where nobody else waits, and says so if it takes long. One at a
     /// time: a card that hangs gets no further thread.
-    async fn on_card<T: Send + 'static>(
+    pub(super) async fn on_card<T: Send + 'static>(
         &mut self,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> Option<T> {
@@ -503,43 +308,6 @@ impl Task {
             tracing::warn!("updates: can't write to the data partition: {error}");
         }
         result.ok()
-    }
-}
-
-fn card_fails() -> String {
-    "the data partition can't be written to".to_owned()
-}
-
-impl Wanted {
-    fn new(offer: Offer, relay: usize, max_rate: Option<u64>) -> Wanted {
-        Wanted {
-            offer,
-            relay,
-            part: None,
-            room: None,
-            pace: Pace::new(clock::mono(), max_rate),
-            backoff: Backoff::new(RETRY_MIN, RETRY_MAX, fastrand::u64(..)),
-            tag: None,
-            coming: None,
-            why: None,
-        }
-    }
-
-    fn length(&self) -> u64 {
-        self.part.as_ref().map_or(0, Part::length)
-    }
-
-    fn is_whole(&self) -> bool {
-        self.length() >= self.offer.bytes
-    }
-
-    fn progress(&self) -> Progress {
-        let percent = self.length().saturating_mul(100) / self.offer.bytes.max(1);
-        Progress {
-            version: self.offer.version.to_string(),
-            percent: u8::try_from(percent).unwrap_or(100).min(100),
-            why: self.why.clone(),
-        }
     }
 }
 

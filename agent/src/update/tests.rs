@@ -329,6 +329,20 @@ async fn the_tutorials_server_is_not_bothered_and_a_busy_one_left_alone() {
 }
 
 #[tokio::test]
+async fn a_card_that_takes_nothing_is_said_and_not_asked_again_and_again() {
+    let server = Server::start();
+    let offer = server.offer(NEWER, SYSTEM, content(20_000));
+    let mut camera = Camera::new(&[&server]);
+    let taken = camera.path(&format!("{}.part", offer.sha256));
+    std::fs::create_dir_all(&taken).unwrap();
+    camera.run(|camera| camera.doing().contains("can't be written to")).await;
+    camera.run_for(Duration::from_secs(1)).await;
+    assert!(server.requests().iter().all(|request| !request.first.contains("/updates/")));
+    std::fs::remove_dir(&taken).unwrap();
+    camera.run(|camera| camera.handed().is_some()).await;
+}
+
+#[tokio::test]
 async fn without_an_updater_nobody_is_asked() {
     let server = Server::start();
     server.offer(NEWER, SYSTEM, content(20_000));
