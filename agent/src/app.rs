@@ -6,6 +6,7 @@
 //!       │             └──► viewer task ──► phones in the local network
 //!       │                        │
 //!       └──────── health ◄───────┘
+//!  update task ◄── relay; how far it is ──► upload task, supervise task; the updater
 //!        network ──┐ └──► supervise task: ladders ──► capture thread, healer, camera's power
 //!        machine ──┴────────┘      └──► systemd, watchdogs, status file;  LED task, button task
 //! ```
@@ -26,9 +27,10 @@ use crate::offline::Offline;
 use crate::sensor::EncoderControl;
 use crate::sensor::thread::{Sensor, watch};
 use crate::supervise::{Supervisor, button, led};
-use crate::upload::Uploader;
+use crate::update::{Updater, Updates};
+use crate::upload::{Traffic, Uploader};
 use crate::viewer::{self, Viewer};
-use crate::{supervise, upload};
+use crate::{supervise, update, upload};
 
 /// Tasks that have not ended by then are cut off: the agent stops within a second.
 const STOP_WITHIN: Duration = Duration::from_millis(600);
@@ -79,14 +81,16 @@ fn start(
     let relays = upload::Http::all(&upload)?;
     let offline = Arc::new(Offline::new(config.id.clone(), config.offline.clone(), config.clock));
     let (machine, network) = (Arc::new(Machine::default()), Arc::new(Network::default()));
+    let (updates, traffic) = (Arc::new(Updates::default()), Arc::new(Traffic::default()));
     let supervisor = Supervisor {
+        updates: Arc::clone(&updates),
         health: Arc::clone(&health),
         sensor: Arc::clone(&sensor),
         network: Arc::clone(&network),
         machine: Arc::clone(&machine),
         heal: config.heal.clone(),
         clock: config.clock,
-        watchdog: config.watchdog,
+        watchdog: config.watchdog.clone(),
         keeps_pictures: config.offline.max_bytes > 0,
         quit,
         upload_turn: upload.timeout.max(upload.retry_max),
@@ -98,17 +102,19 @@ fn start(
     let mut tasks = Tasks::default();
     let stop = tasks.stop_token();
     let keeps = Arc::clone(&offline).keep(sensor.frames.watch(), Arc::clone(&health), stop.clone());
-    if let Some(listen) = config.viewer {
-        let viewer = Viewer {
-            listen,
-            camera: config.id.clone(),
-            frames: sensor.frames.watch(),
-            health: Arc::clone(&health),
-            status_file: config.status_file,
-        };
-        tasks.spawn("viewer", viewer::run(viewer, stop.clone()));
-    }
+    start_for_people(&mut tasks, &config, &sensor, &health);
+    let updater = Updater {
+        config: config.update,
+        relays: relays.clone(),
+        folder: supervise::system::state_directory(),
+        health: Arc::clone(&health),
+        traffic: Arc::clone(&traffic),
+        updates: Arc::clone(&updates),
+    };
+    tasks.spawn("update", update::run(updater, stop.clone()));
     let uploader = Uploader {
+        updates,
+        traffic,
         relays,
         config: upload,
         frames: reader,
@@ -123,12 +129,27 @@ fn start(
     tasks.spawn("camera", watch(sensor, stop.clone()));
     tasks.spawn("upload", upload::run(uploader, stop.clone()));
     tasks.spawn("offline", keeps);
-    tasks.spawn("supervise", supervise::run(supervisor, stop.clone()));
+    tasks.spawn("supervise", supervise::run(supervisor, stop));
+    Ok(tasks)
+}
+
+/// What somebody sees or presses who stands beside the camera.
+fn start_for_people(tasks: &mut Tasks, config: &Config, sensor: &Sensor, health: &Arc<Health>) {
+    let stop = tasks.stop_token();
+    if let Some(listen) = config.viewer {
+        let viewer = Viewer {
+            listen,
+            camera: config.id.clone(),
+            frames: sensor.frames.watch(),
+            health: Arc::clone(health),
+            status_file: config.status_file.clone(),
+        };
+        tasks.spawn("viewer", viewer::run(viewer, stop.clone()));
+    }
     if let Some(gpio) = config.button_gpio {
-        tasks.spawn("button", button::run(gpio, config.heal.socket, stop.clone()));
+        tasks.spawn("button", button::run(gpio, config.heal.socket.clone(), stop.clone()));
     }
     if let Some(gpio) = config.led_gpio {
-        tasks.spawn("led", led::run(gpio, health, stop));
+        tasks.spawn("led", led::run(gpio, Arc::clone(health), stop));
     }
-    Ok(tasks)
 }

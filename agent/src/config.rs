@@ -11,6 +11,7 @@ use runtime::clock;
 use runtime::heal;
 use runtime::secret::{Secret, SecretError};
 use runtime::settings::{self, ConfigError, Key, Kind, Layers, Size};
+use runtime::update::{self, Window};
 use serde::Deserialize;
 use url::Url;
 
@@ -276,6 +277,36 @@ pub(crate) const KEYS: &[Key] = &[
         help: "Address and port of the local viewer, a page with the newest picture and the status, for who aims the camera: `[::]:8080`, or `[::]:80` with the unit's drop-in in [systemd/README.md](../systemd/README.md). Everybody in the local network can see it. If not given: nothing listens. See [viewer.md](viewer.md).",
     },
     Key {
+        name: "update.enabled",
+        kind: Kind::Flag,
+        default: "true",
+        help: "Whether updates of the whole system that the relay offers are fetched, where the system can be updated (the SD card's image).",
+    },
+    Key {
+        name: "update.window",
+        kind: Kind::Text,
+        default: "\"02:00-05:00\"",
+        help: "The hours of the day in which they are installed, by the camera's own time zone; `22:00-04:00` goes over midnight.",
+    },
+    Key {
+        name: "update.poll",
+        kind: Kind::Duration(1_000, 86_400_000),
+        default: "\"5m\"",
+        help: "How often the relay is asked for one, give or take a quarter.",
+    },
+    Key {
+        name: "update.max_rate",
+        kind: Kind::Integer(0, 1_125_899_906_842_624),
+        default: "0",
+        help: "Most bytes a second that fetching one takes; 0: as many as the live picture leaves, and half of what the link carries at most.",
+    },
+    Key {
+        name: "update.state",
+        kind: Kind::Text,
+        default: "\"/run/stillwatch/update.json\"",
+        help: "Where the updater says what it does, the program that installs them. Without this file nothing is fetched.",
+    },
+    Key {
         name: "agent.clock",
         kind: Kind::Choice(&["auto", "trusted", "untrusted"]),
         default: "\"auto\"",
@@ -533,6 +564,55 @@ struct RawViewer {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+struct RawUpdate {
+    enabled: bool,
+    window: String,
+    #[serde(deserialize_with = "settings::duration")]
+    poll: Duration,
+    max_rate: u64,
+    state: PathBuf,
+}
+
+impl Default for RawUpdate {
+    fn default() -> Self {
+        RawUpdate {
+            enabled: true,
+            window: "02:00-05:00".to_owned(),
+            poll: Duration::from_secs(300),
+            max_rate: 0,
+            state: update::STATE.into(),
+        }
+    }
+}
+
+/// How updates of the whole system are fetched. When they are installed is the updater's affair.
+#[derive(Debug, Clone)]
+pub(crate) struct UpdateConfig {
+    /// Otherwise nothing is fetched, and only what runs is told.
+    pub enabled: bool,
+    /// How often the relay is asked.
+    pub poll: Duration,
+    /// In bytes a second; `None`: whatever the live picture leaves.
+    pub max_rate: Option<u64>,
+    /// The updater's file.
+    pub state: PathBuf,
+}
+
+impl UpdateConfig {
+    fn new(raw: &RawUpdate, place: &str) -> Result<UpdateConfig, ConfigError> {
+        // The updater reads the same line, and has nobody whom it could tell.
+        let _: Window = raw
+            .window
+            .parse()
+            .map_err(|why| ConfigError::Value(format!("{place}update.window: {why}")))?;
+        let max_rate = (raw.max_rate > 0).then_some(raw.max_rate);
+        let RawUpdate { enabled, poll, .. } = *raw;
+        Ok(UpdateConfig { enabled, poll, max_rate, state: raw.state.clone() })
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct RawAgent {
     clock: ClockTrust,
     status_file: Option<PathBuf>,
@@ -555,6 +635,7 @@ struct RawConfig {
     button: RawPin,
     led: RawPin,
     viewer: RawViewer,
+    update: RawUpdate,
     agent: RawAgent,
 }
 
@@ -563,6 +644,8 @@ struct RawConfig {
 pub(crate) struct RelayAddress {
     /// Upload URL with everything but the password.
     pub url: Url,
+    /// What is above its cameras.
+    pub root: Url,
     pub password: Secret,
 }
 
@@ -608,6 +691,7 @@ pub(crate) struct Config {
     pub led_gpio: Option<u8>,
     /// Where the local viewer listens; `None`: nowhere.
     pub viewer: Option<SocketAddr>,
+    pub update: UpdateConfig,
     pub clock: ClockTrust,
     pub status_file: PathBuf,
     /// Variables that look like ours and name no key.
@@ -625,8 +709,8 @@ impl Config {
         let layers = Layers { keys: KEYS, file, variables, flags: flags.flags() };
         let loaded = settings::load::<RawConfig>(layers)?;
         let place = |key: &str| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
-        let RawConfig { camera, upload, offline, heal, watchdog, button, led, viewer, agent } =
-            &loaded.value;
+        let RawConfig { camera, upload, offline, heal, watchdog, .. } = &loaded.value;
+        let RawConfig { button, led, viewer, update, agent, .. } = &loaded.value;
         let id = camera.id.parse().map_err(|error| {
             ConfigError::Value(format!("{}camera.id: {error}", place("camera.id")))
         })?;
@@ -655,6 +739,7 @@ impl Config {
             button_gpio: button.gpio,
             led_gpio: led.gpio,
             viewer: viewer_address(viewer, &place("viewer.listen"))?,
+            update: UpdateConfig::new(update, &place("update.window"))?,
             clock: agent.clock,
             status_file: agent.status_file.clone().unwrap_or_else(default_status_file),
             unknown_variables: loaded.unknown_variables.clone(),
@@ -743,6 +828,7 @@ impl RelayAddress {
         if !others.is_empty() {
             url.query_pairs_mut().extend_pairs(others);
         }
+        let root = url.clone();
         // The tutorial's server knows one camera and one path; any other camera has its own.
         if *id != CameraId::default() {
             url.path_segments_mut()
@@ -757,7 +843,7 @@ impl RelayAddress {
                  (--password-file), or write it into the URL as ?password=…"
             ))
         })?;
-        Ok(RelayAddress { url, password })
+        Ok(RelayAddress { url, root, password })
     }
 }
 

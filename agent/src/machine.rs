@@ -21,11 +21,28 @@ const EVERY: Duration = Duration::from_secs(30);
 
 /// What the machine said last.
 #[derive(Debug, Default)]
-pub(crate) struct Machine(Mutex<Option<Report>>);
+pub(crate) struct Machine(Mutex<Option<Said>>);
+
+/// What it said.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Said {
+    report: Report,
+    /// Whether the supply's voltage is too low now: the report's may be of an hour ago.
+    low_voltage: Option<bool>,
+}
 
 impl Machine {
     /// `None` before the first look.
     pub(crate) fn latest(&self) -> Option<Report> {
+        self.said().map(|said| said.report)
+    }
+
+    /// Whether the supply's voltage is too low now; `None`: nobody says.
+    pub(crate) fn has_low_voltage(&self) -> Option<bool> {
+        self.said().and_then(|said| said.low_voltage)
+    }
+
+    fn said(&self) -> Option<Said> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -33,8 +50,8 @@ impl Machine {
     pub(crate) async fn watch(self: Arc<Self>, stop: CancellationToken) {
         let watch = async {
             loop {
-                let report = report().await;
-                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = report;
+                let said = look().await;
+                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = said;
                 tokio::time::sleep(EVERY).await;
             }
         };
@@ -43,14 +60,15 @@ impl Machine {
 }
 
 /// Looks at this machine.
-async fn report() -> Option<Report> {
+async fn look() -> Option<Said> {
     let look = tokio::task::spawn_blocking(|| read(Path::new("/")));
-    let report = tokio::time::timeout(WITHIN, look).await.ok()?.ok()?;
+    let Said { report, low_voltage } = tokio::time::timeout(WITHIN, look).await.ok()?.ok()?;
     let firmware = match report.throttled {
         Some(_) => None,
         None => said("vcgencmd", &["get_throttled"]).await,
     };
-    let firmware = firmware.and_then(|text| throttled(text.trim().strip_prefix("throttled=")?));
+    let bits = firmware.as_deref().and_then(|text| text.trim().strip_prefix("throttled="));
+    let firmware = bits.and_then(throttled);
     let wifi = match report.wifi_dbm {
         Some(_) => said("iw", &["dev"]).await,
         None => None,
@@ -59,12 +77,14 @@ async fn report() -> Option<Report> {
         Some(device) => said("iw", &["dev", device, "link"]).await,
         None => None,
     };
-    Some(Report {
+    let low_voltage = low_voltage.or(bits.and_then(low_now));
+    let report = Report {
         throttled: report.throttled.or(firmware.map(|(throttled, _)| throttled)),
         undervoltage: report.undervoltage.or(firmware.map(|(_, undervoltage)| undervoltage)),
         wifi_mbps: link.and_then(|text| wifi_rate(&text)),
         ..report
-    })
+    };
+    Some(Said { report, low_voltage })
 }
 
 /// What a program says, if it is there and says it soon.
@@ -76,16 +96,17 @@ async fn said(program: &str, arguments: &[&str]) -> Option<String> {
 }
 
 /// Looks at the machine whose `/sys` and `/proc` are below `root`.
-fn read(root: &Path) -> Report {
-    Report {
+fn read(root: &Path) -> Said {
+    let firmware = text(&root.join(GET_THROTTLED));
+    let firmware = firmware.as_deref().map(str::trim);
+    let undervoltage = undervoltage(&root.join("sys/class/hwmon"));
+    let report = Report {
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         temperature_c: text(&root.join("sys/class/thermal/thermal_zone0/temp"))
             .and_then(|text| temperature(&text)),
         wifi_dbm: text(&root.join("proc/net/wireless")).and_then(|text| wifi_level(&text)),
-        undervoltage: undervoltage(&root.join("sys/class/hwmon")),
-        throttled: text(&root.join(GET_THROTTLED))
-            .and_then(|text| throttled(text.trim()))
-            .map(|(throttled, _)| throttled),
+        undervoltage,
+        throttled: firmware.and_then(throttled).map(|(throttled, _)| throttled),
         uptime_s: Some(runtime::clock::mono().since_boot().as_secs()),
         last_reboot: text(&root.join(heal::STATE.trim_start_matches('/')))
             .and_then(|text| serde_json::from_str::<heal::State>(&text).ok()?.booted)
@@ -95,7 +116,9 @@ fn read(root: &Path) -> Report {
                 by_watchdog(&status).then(|| "watchdog".to_owned())
             }),
         ..Report::default()
-    }
+    };
+    // What the kernel's driver says is of the last two seconds.
+    Said { report, low_voltage: firmware.and_then(low_now).or(undervoltage) }
 }
 
 /// drivers/firmware/raspberrypi.c of the Raspberry Pi's kernel.
@@ -108,6 +131,12 @@ fn throttled(hexadecimal: &str) -> Option<(bool, bool)> {
     const SLOWED: u32 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 17 | 1 << 18 | 1 << 19;
     let bits = u32::from_str_radix(hexadecimal.trim_start_matches("0x"), 16).ok()?;
     Some((bits & SLOWED != 0, bits & VOLTAGE != 0))
+}
+
+/// Whether it is too low now, of the same.
+fn low_now(hexadecimal: &str) -> Option<bool> {
+    let bits = u32::from_str_radix(hexadecimal.trim_start_matches("0x"), 16).ok()?;
+    Some(bits & 1 != 0)
 }
 
 /// include/uapi/linux/watchdog.h: WDIOF_CARDRESET.
@@ -183,20 +212,26 @@ mod tests {
         write(root.path(), "sys/class/hwmon/hwmon0/name", "cpu_thermal\n");
         write(root.path(), "sys/class/hwmon/hwmon1/name", "rpi_volt\n");
         write(root.path(), "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n");
-        let report = read(root.path());
+        let Said { report, low_voltage } = read(root.path());
+        assert_eq!(low_voltage, Some(true));
         assert_eq!(report.temperature_c, Some(51.5));
         assert_eq!((report.wifi_dbm, report.undervoltage), (Some(-52), Some(true)));
         write(root.path(), "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "0\n");
-        assert_eq!(read(root.path()).undervoltage, Some(false));
+        assert_eq!(read(root.path()).report.undervoltage, Some(false));
+        // It was, and is not any more.
+        write(root.path(), GET_THROTTLED, "0x50000\n");
+        assert_eq!(read(root.path()).low_voltage, Some(false));
+        write(root.path(), GET_THROTTLED, "0x50001\n");
+        assert_eq!(read(root.path()).low_voltage, Some(true));
     }
 
     #[test]
     fn why_it_was_started_the_healer_knows_best() {
         let root = tempfile::tempdir().unwrap();
         write(root.path(), "sys/class/watchdog/watchdog0/bootstatus", "32\n");
-        assert_eq!(read(root.path()).last_reboot.as_deref(), Some("watchdog"));
+        assert_eq!(read(root.path()).report.last_reboot.as_deref(), Some("watchdog"));
         write(root.path(), "run/stillwatch/healer.json", r#"{"booted":"the camera was dead"}"#);
-        assert_eq!(read(root.path()).last_reboot.as_deref(), Some("the camera was dead"));
+        assert_eq!(read(root.path()).report.last_reboot.as_deref(), Some("the camera was dead"));
     }
 
     #[test]
@@ -206,7 +241,7 @@ mod tests {
         write(root.path(), "proc/net/wireless", "Inter-|\n face |\n");
         write(root.path(), "sys/class/hwmon/hwmon0/name", "nvme\n");
         let version = Some(env!("CARGO_PKG_VERSION").to_owned());
-        let report = Report { uptime_s: None, ..read(root.path()) };
+        let report = Report { uptime_s: None, ..read(root.path()).report };
         assert_eq!(report, Report { version, ..Report::default() });
     }
 

@@ -17,6 +17,7 @@ mod sensor;
 mod setup;
 mod status;
 mod supervise;
+mod update;
 mod upload;
 mod viewer;
 

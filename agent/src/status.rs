@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use frame::report::{Rejected, Update};
 use ladder::Mono;
 use runtime::clock;
 use runtime::heal::Outcome;
@@ -43,6 +44,20 @@ pub(crate) struct Status {
     pub reboots_left: Option<u32>,
     /// Why the machine was started last.
     pub booted: Option<String>,
+    /// Whether the supply's voltage is too low now; `None`: nobody says.
+    #[serde(default)]
+    pub undervoltage: Option<bool>,
+    /// The version of the whole system; `None`: it can't be updated here.
+    #[serde(default)]
+    pub system: Option<String>,
+    #[serde(default)]
+    pub slot: Option<String>,
+    /// What an update of it does.
+    #[serde(default)]
+    pub update: Option<Update>,
+    /// The last version that was not kept.
+    #[serde(default)]
+    pub rejected: Option<Rejected>,
 }
 
 /// An organ that is healed.
@@ -204,6 +219,28 @@ fn healing(status: &Status) -> Vec<String> {
         lines.push(text.to_owned());
     }
     lines.extend(status.booted.as_ref().map(|b| format!("the machine was started: {b}")));
+    if status.undervoltage == Some(true) {
+        lines.push("the supply's voltage is too low now".to_owned());
+    }
+    lines.extend(updates(status));
+    lines
+}
+
+fn updates(status: &Status) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(system) = &status.system {
+        let slot = status.slot.as_ref().map(|slot| format!(" in slot {slot}")).unwrap_or_default();
+        lines.push(format!("system: {system}{slot}"));
+    }
+    if let Some(Update { version, doing, percent, why }) = &status.update {
+        let percent = percent.map(|percent| format!(", {percent} %")).unwrap_or_default();
+        let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        lines.push(format!("update: {version} {doing}{percent}{why}"));
+    }
+    if let Some(Rejected { version, why, ran }) = &status.rejected {
+        let what = if *ran { "was taken back" } else { "was not installed" };
+        lines.push(format!("update {version} {what}: {why}"));
+    }
     lines
 }
 

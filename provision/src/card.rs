@@ -12,8 +12,8 @@ use url::Url;
 use crate::access_point::is_password;
 
 /// Sections that are the agent's own, and which it checks itself; docs/configuration.md lists them.
-pub(crate) const AGENT_SECTIONS: [&str; 6] =
-    ["camera", "upload", "offline", "heal", "led", "button"];
+pub(crate) const AGENT_SECTIONS: [&str; 7] =
+    ["camera", "upload", "offline", "heal", "led", "button", "update"];
 
 /// What is no affair of the agent's. image/stillwatch-example.toml is this list with more words.
 pub(crate) const KEYS: &[Key] = &[

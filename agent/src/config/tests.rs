@@ -41,7 +41,8 @@ fn every_key_of_the_table_can_be_read() {
             value
         };
         let value = if key.name == "viewer.listen" { "\"[::]:8080\"" } else { value };
-        let value = if key.name.starts_with("heal.") { key.default } else { value };
+        let as_default = key.name.starts_with("heal.") || key.name == "update.window";
+        let value = if as_default { key.default } else { value };
         let value = if key.name.ends_with("_file") && key.name.starts_with("upload.") {
             continue;
         } else {
@@ -85,7 +86,10 @@ fn a_named_camera_has_its_own_path() {
     ] {
         let flags =
             cli::Settings { camera: Some("garden".into()), ..relay(&format!("{base}?password=1")) };
-        assert_eq!(load("", flags).unwrap().upload.unwrap().relays[0].url.as_str(), whole);
+        let relay = load("", flags).unwrap().upload.unwrap().relays.remove(0);
+        assert_eq!(relay.url.as_str(), whole);
+        let root = whole.strip_suffix("cameras/garden").unwrap();
+        assert_eq!(relay.root.as_str().trim_end_matches('/'), root.trim_end_matches('/'));
     }
 }
 
@@ -141,6 +145,15 @@ fn a_password_goes_out_of_the_house_encrypted_or_because_the_owner_says_so() {
     assert!(load("upload.plain_http = true\n", relay(public)).is_ok());
     assert!(load("", cli::Settings { plain_http: true, ..relay(public) }).is_ok());
     assert!(load("", relay("http://192.168.1.2:5000/?password=1")).is_ok());
+}
+
+#[test]
+fn hours_of_updates_that_are_none_are_named() {
+    let error = load("update.window = \"at night\"", cli::Settings::default()).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("agent.toml") && error.contains("update.window: no such"), "{error}");
+    let off = load("update.enabled = false", cli::Settings::default()).unwrap();
+    assert!(!off.update.enabled);
 }
 
 #[test]

@@ -49,6 +49,7 @@ use crate::machine::Machine;
 use crate::network::{Blame, Network, judge};
 use crate::sensor::thread::Sensor;
 use crate::status::CureStatus;
+use crate::update::{Surroundings, Updates};
 
 /// How often it looks.
 const TICK: Duration = Duration::from_millis(500);
@@ -69,6 +70,7 @@ pub(crate) struct Supervisor {
     pub sensor: Arc<Sensor>,
     pub network: Arc<Network>,
     pub machine: Arc<Machine>,
+    pub updates: Arc<Updates>,
     pub heal: HealConfig,
     pub clock: ClockTrust,
     /// A watchdog of the agent's own.
@@ -219,7 +221,21 @@ impl Care {
         let wifi = facts.and_then(|facts| facts.wifi);
         self.chores.see(now, self.healing.is_well(), wifi.as_ref());
         self.light();
+        self.supervisor.updates.surrounded_by(Surroundings {
+            healing: self.at_work(),
+            low_voltage: self.supervisor.machine.has_low_voltage() == Some(true),
+            reboots_left: self.state.as_ref().map(|state| state.reboots_left),
+        });
         self.tell(now);
+    }
+
+    /// The organ that is being healed. That nobody sets the clock is no reason to leave anything else;
+    /// and where all was tried in vain, an update may be what helps.
+    fn at_work(&self) -> Option<&'static str> {
+        let at_work = |(organ, ladder): &(Organ, &Ladder<Action>)| {
+            *organ != Organ::Clock && ladder.ill_since().is_some() && !ladder.is_resting()
+        };
+        self.healing.ladders().find(at_work).map(|(organ, _)| organ.name())
     }
 
     /// What the status light shows beside the loops' own trouble.

@@ -19,6 +19,7 @@ use super::{Care, Supervisor};
 use crate::config::SourceKind;
 use crate::health::{Health, rounded};
 use crate::status::{CureStatus, LadderStatus, OrganStatus, Status};
+use crate::update::Told;
 
 /// A capture thread without a turn for so long hangs, and its replacements with it: several times
 /// the longest normal turn, which is the source's patience. See `sensor/thread.rs`.
@@ -187,7 +188,13 @@ impl Care {
             let ago_ms = now.since(*at).as_millis();
             CureStatus { ago_ms, ..cure.clone() }
         });
+        let Told { system, slot, update, rejected } = self.supervisor.updates.told();
         Status {
+            undervoltage: self.supervisor.machine.has_low_voltage(),
+            system,
+            slot,
+            update,
+            rejected,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             written_ms: now.since_boot().as_millis(),

@@ -48,6 +48,8 @@ pub(crate) struct Http {
     socket_url: Url,
     /// What anybody may ask, for its `Date`.
     time_url: Url,
+    /// What is above its cameras.
+    root_url: Url,
     password: Secret,
     signer: Option<Signer>,
 }
@@ -75,7 +77,8 @@ impl Http {
             // A peer that vanished without a word: the kernel drops the connection after this.
             .tcp_user_timeout(config.timeout)
             .connect_timeout(config.timeout)
-            .pool_max_idle_per_host(1)
+            // One for uploads by POST, and one for updates beside them.
+            .pool_max_idle_per_host(2)
             .build()
             .map_err(|error| HttpError(innermost(&error).to_string()))?;
         // A key is good at any time.
@@ -91,7 +94,7 @@ impl Http {
         signer: Option<Signer>,
         relay: &RelayAddress,
     ) -> Http {
-        let RelayAddress { url: shown, password } = relay.clone();
+        let RelayAddress { url: shown, root: root_url, password } = relay.clone();
         let mut url = shown.clone();
         url.query_pairs_mut().append_pair("password", password.expose());
         let mut socket_url = shown.clone();
@@ -100,12 +103,12 @@ impl Http {
         let mut time_url = shown.clone();
         time_url.set_path(&format!("{below}/healthz"));
         let clock = clock.filter(|_| shown.scheme() == "https");
-        Http { client, clock, shown, url, socket_url, time_url, password, signer }
+        Http { client, clock, shown, url, socket_url, time_url, root_url, password, signer }
     }
 
     /// Asks the relay for the time, if certificates need it and nobody knows it. Nothing secret is
     /// said: its certificate may turn out to be no good then.
-    pub(super) async fn learn_time(&self) {
+    pub(crate) async fn learn_time(&self) {
         let Some(clock) = self.clock.as_ref().filter(|clock| clock.is_unknown()) else { return };
         let request = self.client.get(self.time_url.clone()).timeout(TIME_WITHIN);
         // The connection ends with it: the next one is judged by what it says.
@@ -132,6 +135,21 @@ impl Http {
     /// The beginning of a WebSocket's handshake. The password is not in its URL, which proxies log.
     pub(super) fn get_socket(&self) -> RequestBuilder {
         self.client.get(self.socket_url.clone()).bearer_auth(self.password.expose())
+    }
+
+    /// A question about this camera: its path below the camera's own.
+    pub(crate) fn get_of_camera(&self, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
+        let mut url = self.shown.clone();
+        url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
+        url.query_pairs_mut().extend_pairs(query);
+        self.client.get(url).bearer_auth(self.password.expose())
+    }
+
+    /// What is the same for all of the relay's cameras.
+    pub(crate) fn get_of_relay(&self, path: &str) -> RequestBuilder {
+        let mut url = self.root_url.clone();
+        url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
+        self.client.get(url).bearer_auth(self.password.expose())
     }
 
     /// Sends one frame and waits for its acknowledgement, both within `timeout`. Returns how many
@@ -218,7 +236,7 @@ pub(super) fn failed(error: &reqwest::Error) -> Failure {
 
 /// The innermost cause in plain words; the outer ones ("error sending request for url …") say
 /// nothing more, and would show the password.
-fn explained(error: &reqwest::Error) -> String {
+pub(crate) fn explained(error: &reqwest::Error) -> String {
     if let Some(untrusted) = causes(error).find_map(untrusted) {
         return untrusted;
     }

@@ -9,6 +9,7 @@ use frame::Frame;
 use frame::report::Report;
 use ladder::Mono;
 use runtime::settings::duration_text;
+use runtime::slot::Reader;
 use runtime::{clock, network};
 
 use super::adapt::{Adapt, Step};
@@ -21,11 +22,12 @@ use super::relays::{self, NoneOpened};
 use super::thin::Thinner;
 use super::transport::{Transport, Way};
 use super::websocket::{Heard, NotOpened, Socket};
-use crate::config::UploadConfig;
+use super::{Traffic, Uploader};
 use crate::health::Health;
 use crate::machine::Machine;
 use crate::offline::{Offline, Pace};
 use crate::sensor::EncoderControl;
+use crate::update::{Told, Updates};
 
 /// A relay without WebSockets will not have one in a moment: no hurry.
 const NO_SOCKET_HOLD: Duration = Duration::from_secs(5);
@@ -68,18 +70,15 @@ pub(super) struct Link {
     pace: Pace,
     health: Arc<Health>,
     machine: Arc<Machine>,
+    updates: Arc<Updates>,
+    traffic: Arc<Traffic>,
 }
 
 impl Link {
-    pub(super) fn new(
-        relays: Vec<Http>,
-        config: &UploadConfig,
-        offline: Arc<Offline>,
-        control: Arc<EncoderControl>,
-        health: Arc<Health>,
-        machine: Arc<Machine>,
-    ) -> Link {
-        Link {
+    /// Beside the link: where its frames come from.
+    pub(super) fn new(uploader: Uploader) -> (Link, Reader<Frame>) {
+        let Uploader { relays, config, frames, offline, control, health, machine, .. } = uploader;
+        let link = Link {
             relays,
             at: 0,
             since: clock::mono(),
@@ -97,7 +96,10 @@ impl Link {
             pace: Pace::default(),
             health,
             machine,
-        }
+            updates: uploader.updates,
+            traffic: uploader.traffic,
+        };
+        (link, frames)
     }
 
     /// Sends one frame. Over a connection that was not proven yet, and by POST, it waits for the
@@ -201,7 +203,9 @@ impl Link {
         self.say(Way::Socket);
         self.patience.answered();
         let Some(name) = flight.past else {
+            self.under_way();
             outcome?;
+            self.traffic.through(flight.sent, now);
             self.learn(&flight, took);
             self.health.upload.succeeded();
             return Ok(());
@@ -238,6 +242,7 @@ impl Link {
     /// The connection is of no more use.
     fn lost(&mut self, failure: Failure) -> Failure {
         self.idle.forget();
+        self.traffic.under_way(None);
         let silent = self.socket.take().is_some_and(|socket| !socket.proven);
         if silent && let Some(wait) = self.transport.died_silent(clock::mono()) {
             self.fall_back("it opens and says nothing", wait);
@@ -338,7 +343,12 @@ impl Link {
         let step = self.adapt.as_ref().map(|adapt| adapt.step(u16::MAX));
         let thin = step.filter(|step| step.quality.is_some());
         let rate = self.adapt.as_ref().and_then(Adapt::rate);
+        let Told { system, slot, update, rejected } = self.updates.told();
         Some(Report {
+            system,
+            slot,
+            update,
+            rejected,
             camera: Some(trouble.map(|trouble| trouble.failure.cause).unwrap_or_default()),
             upload_failures: Some(self.health.upload.failures()),
             uplink_rate: rate.map(whole),
@@ -347,6 +357,13 @@ impl Link {
             waiting: Some(self.offline.waiting().0 as u64),
             ..machine
         })
+    }
+
+    /// Tells others of the oldest frame that is not answered.
+    fn under_way(&self) {
+        let socket = self.socket.as_ref();
+        let oldest = socket.and_then(|socket| socket.flights.oldest());
+        self.traffic.under_way(oldest.filter(|flight| flight.past.is_none()).map(|f| f.sent));
     }
 
     fn told(&mut self, report: Option<&Report>) {
@@ -366,14 +383,18 @@ impl Link {
         let Some(http) = self.relays.get(self.at) else { return Err(Failure::default()) };
         let deadline = self.patience.with(flight.expected, CONNECTING);
         http.learn_time().await;
+        self.traffic.at(self.at);
+        self.traffic.under_way(Some(flight.sent));
         let sent = http.send(frame, report, self.idle.is_wanted(), deadline).await;
         let took = clock::mono().since(flight.sent);
+        self.traffic.under_way(None);
         match &sent {
             Ok(viewers) => {
                 if let Some(viewers) = *viewers {
                     self.idle.watched_by(viewers, clock::mono());
                 }
                 self.patience.answered();
+                self.traffic.through(flight.sent, clock::mono());
                 self.learn(&flight, took);
                 self.told(report);
                 self.say(Way::Post);
@@ -427,6 +448,7 @@ impl Link {
         match relays::open(&self.relays, self.idle.is_wanted(), self.timeout).await {
             Ok((relay, socket)) => {
                 (self.at, self.since) = (relay, clock::mono());
+                self.traffic.at(relay);
                 self.socket = Some(socket);
                 Ok(())
             }
@@ -447,7 +469,10 @@ impl Link {
         let Some(socket) = &mut self.socket else { return Err(Failure::default()) };
         let deadline = self.patience.with(flight.expected, Duration::ZERO);
         match tokio::time::timeout(deadline, socket.write(frame, report, flight)).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.under_way();
+                Ok(())
+            }
             Ok(Err(failure)) => Err(self.lost(failure)),
             Err(_) => Err(self.is_overdue(clock::mono())),
         }

@@ -16,6 +16,7 @@ mod relays;
 mod signer;
 mod thin;
 mod tls;
+mod traffic;
 mod transport;
 mod websocket;
 
@@ -37,13 +38,15 @@ use crate::machine::Machine;
 use crate::network;
 use crate::offline::Offline;
 use crate::sensor::EncoderControl;
+use crate::update::Updates;
 pub(crate) use adapt::AdaptConfig;
-pub(crate) use http::{Http, HttpError, authorities};
+pub(crate) use http::{Http, HttpError, authorities, explained};
 pub(crate) use kind::Kind as UploadFault;
 use link::Link;
 use outcome::Failure;
 pub(crate) use plain::is_local;
 pub(crate) use tls::{Key, Trust};
+pub(crate) use traffic::{Seen, Traffic};
 pub(crate) use transport::Choice;
 
 /// The loop turns at least this often, with nothing to send too: the watchdog watches it.
@@ -72,15 +75,19 @@ pub(crate) struct Uploader {
     pub control: Arc<EncoderControl>,
     pub health: Arc<Health>,
     pub machine: Arc<Machine>,
+    /// What is told of updates.
+    pub updates: Arc<Updates>,
+    pub traffic: Arc<Traffic>,
     /// The machine's network as it looks from here.
     pub seen: Arc<network::Network>,
 }
 
 /// Uploads until `stop`, or until no more frames can come.
 pub(crate) async fn run(uploader: Uploader, stop: CancellationToken) {
-    let Uploader { relays, config, mut frames, offline, control, health, machine, seen } = uploader;
-    let report = Reporter { health: Arc::clone(&health), seen };
-    let link = Link::new(relays, &config, offline, control, Arc::clone(&health), machine);
+    let config = uploader.config.clone();
+    let health = Arc::clone(&uploader.health);
+    let report = Reporter { health: Arc::clone(&health), seen: Arc::clone(&uploader.seen) };
+    let (link, mut frames) = Link::new(uploader);
     let link = Mutex::new(link);
     let mut network = Network::listen();
     let uploads = async {

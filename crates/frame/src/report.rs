@@ -110,37 +110,51 @@ impl Report {
             return None;
         }
         let report: Report = serde_json::from_str(json).ok()?;
-        let clean = |text: String| -> String {
-            text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
-        };
         let update = report.update.filter(|update| DOING.contains(&update.doing.as_str()));
-        Some(Report {
-            version: report.version.map(clean),
-            last_reboot: report.last_reboot.map(clean),
-            camera: report.camera.map(clean),
-            system: report.system.map(clean),
-            slot: report.slot.map(clean),
-            update: update.map(|update| Update {
-                version: clean(update.version),
-                why: update.why.map(clean),
-                ..update
-            }),
-            rejected: report.rejected.map(|rejected| Rejected {
-                version: clean(rejected.version),
-                why: clean(rejected.why),
-                ..rejected
-            }),
+        let report = Report {
+            update,
             wifi_mbps: report.wifi_mbps.filter(|rate| rate.is_finite()),
             // Neither JSON nor a thermometer has them, but 1e999 reads as one.
             temperature_c: report.temperature_c.filter(|t| t.is_finite()),
             ..report
-        })
+        };
+        Some(report.with_texts_of(MAX_TEXT))
     }
 
-    /// As JSON.
+    /// As JSON of at most [`MAX_REPORT`] bytes: texts that are too long for it are cut.
     pub fn to_json(&self) -> String {
+        let lengths = [MAX_TEXT, MAX_TEXT / 2, MAX_TEXT / 4, MAX_TEXT / 8, 0];
         // A structure of plain fields always serialises.
-        serde_json::to_string(self).unwrap_or_default()
+        let json = lengths
+            .map(|length| serde_json::to_string(&self.clone().with_texts_of(length)))
+            .into_iter()
+            .flatten();
+        json.into_iter().find(|json| json.len() <= MAX_REPORT).unwrap_or_default()
+    }
+
+    /// No text is longer than so many characters, and all of them would print.
+    fn with_texts_of(self, length: usize) -> Report {
+        let clean = |text: String| -> String {
+            text.chars().filter(|c| !c.is_control()).take(length).collect()
+        };
+        Report {
+            version: self.version.map(clean),
+            last_reboot: self.last_reboot.map(clean),
+            camera: self.camera.map(clean),
+            system: self.system.map(clean),
+            slot: self.slot.map(clean),
+            update: self.update.map(|update| Update {
+                version: clean(update.version),
+                why: update.why.map(clean),
+                ..update
+            }),
+            rejected: self.rejected.map(|rejected| Rejected {
+                version: clean(rejected.version),
+                why: clean(rejected.why),
+                ..rejected
+            }),
+            ..self
+        }
     }
 }
 
@@ -168,6 +182,35 @@ mod tests {
             ..Report::default()
         };
         assert_eq!(Report::parse(&report.to_json()), Some(report));
+    }
+
+    #[test]
+    fn whatever_it_says_it_fits() {
+        for letter in ["x", "\"", "é", "\u{1F4F7}", "\u{1}"] {
+            let text = || letter.repeat(1_000);
+            let report = Report {
+                version: Some(text()),
+                camera: Some(text()),
+                last_reboot: Some(text()),
+                system: Some(text()),
+                slot: Some(text()),
+                update: Some(Update {
+                    version: text(),
+                    doing: DOING[1].to_owned(),
+                    percent: Some(100),
+                    why: Some(text()),
+                }),
+                rejected: Some(Rejected { version: text(), why: text(), ran: true }),
+                uptime_s: Some(u64::MAX),
+                temperature_c: Some(51.5),
+                ..Report::default()
+            };
+            let json = report.to_json();
+            assert!(json.len() <= MAX_REPORT, "{}", json.len());
+            let read = Report::parse(&json).unwrap();
+            assert_eq!(read.uptime_s, Some(u64::MAX));
+            assert_eq!(read.update.unwrap().percent, Some(100));
+        }
     }
 
     #[test]

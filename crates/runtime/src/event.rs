@@ -137,6 +137,10 @@ events! {
     UpdateKept, "update-kept", INFO, "e3004e82eaa94a1eab1e5db3d7da66c8";
     /// It did not: the old system runs, or is about to.
     UpdateTakenBack, "update-taken-back", WARN, "be6dc58ef3054d858e17de3325d37fcc";
+    /// The relay has a newer system, which is fetched from now on.
+    UpdateOffered, "update-offered", INFO, "3ba07941743146b3b62ceace86d70532";
+    /// It is here, whole, and the updater's turn.
+    UpdateFetched, "update-fetched", INFO, "6ba92e9e7a604f63ac711216d7d2261c";
 }
 
 impl Event {

@@ -16,6 +16,7 @@ pub mod photographs;
 pub mod program;
 pub mod relay;
 pub mod scenario;
+pub mod updates;
 pub mod usbcam;
 
 use std::path::{Path, PathBuf};
