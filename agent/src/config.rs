@@ -28,6 +28,9 @@ const DEFAULT_FILE: &str = "/etc/stillwatch/agent.toml";
 /// password is never written into a configuration file that others may read.
 const PASSWORD_VARIABLE: &str = "STILLWATCH_PASSWORD";
 
+/// Where the image's initrd has mounted the slot (image/initrd/init).
+const SLOT: &str = "/run/initramfs/slot";
+
 /// All keys: docs/configuration.md shows this table.
 pub(crate) const KEYS: &[Key] = &[
     Key {
@@ -286,7 +289,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "update.window",
         kind: Kind::Text,
         default: "\"02:00-05:00\"",
-        help: "The hours of the day in which they are installed, by the camera's own time zone; `22:00-04:00` goes over midnight.",
+        help: "The hours of the day in which they are installed, by the camera's own time zone; `22:00-04:00` goes over midnight, `00:00-24:00` is any time; so is every hour of a clock that nobody ever set.",
     },
     Key {
         name: "update.poll",
@@ -305,6 +308,12 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Text,
         default: "\"/run/stillwatch/update.json\"",
         help: "Where the updater says what it does, the program that installs them. Without this file nothing is fetched.",
+    },
+    Key {
+        name: "update.slot",
+        kind: Kind::Text,
+        default: "\"/run/initramfs/slot\"",
+        help: "Where the files of the system that runs are: blocks that an update has in common with them are not fetched.",
     },
     Key {
         name: "agent.clock",
@@ -571,16 +580,18 @@ struct RawUpdate {
     poll: Duration,
     max_rate: u64,
     state: PathBuf,
+    slot: PathBuf,
 }
 
 impl Default for RawUpdate {
     fn default() -> Self {
         RawUpdate {
             enabled: true,
-            window: "02:00-05:00".to_owned(),
+            window: update::WINDOW.to_owned(),
             poll: Duration::from_secs(300),
             max_rate: 0,
             state: update::STATE.into(),
+            slot: SLOT.into(),
         }
     }
 }
@@ -596,6 +607,8 @@ pub(crate) struct UpdateConfig {
     pub max_rate: Option<u64>,
     /// The updater's file.
     pub state: PathBuf,
+    /// The files of the system that runs.
+    pub slot: PathBuf,
 }
 
 impl UpdateConfig {
@@ -607,7 +620,8 @@ impl UpdateConfig {
             .map_err(|why| ConfigError::Value(format!("{place}update.window: {why}")))?;
         let max_rate = (raw.max_rate > 0).then_some(raw.max_rate);
         let RawUpdate { enabled, poll, .. } = *raw;
-        Ok(UpdateConfig { enabled, poll, max_rate, state: raw.state.clone() })
+        let (state, slot) = (raw.state.clone(), raw.slot.clone());
+        Ok(UpdateConfig { enabled, poll, max_rate, state, slot })
     }
 }
 

@@ -17,11 +17,11 @@ use crate::may::{Machine, Origin, may};
 use crate::place::{Place, Running};
 use crate::programs::{Bundle, Failed, Programs};
 use crate::record::{Became, Failure, Past, Record, UnderWay};
-use crate::sight;
 use crate::slot::Slot;
 use crate::source::{Found, Stamp, Sticks, found};
 use crate::start::{self, Start};
 use crate::trial::{Trial, Verdict, was_at_fault};
+use crate::{sight, source};
 
 /// Between two looks. A trial's minute is measured with it, an update waits for it.
 const TURN: Duration = Duration::from_secs(5);
@@ -349,6 +349,10 @@ impl Updater {
         let version = bundle.version.clone();
         self.publish(Phase::Installing, Some(&version), Some(0), None);
         let asked = asked(file.origin);
+        if file.origin == (Origin::Relay { now: true }) {
+            // Once: what is taken back again is not tried for ever.
+            source::forget_handed(&self.place);
+        }
         let installed = {
             let (place, programs, running) =
                 (self.place.clone(), self.programs.clone(), self.running.clone());
@@ -562,7 +566,7 @@ mod tests {
         programs(&bin);
         let mut place = place(folder.path());
         place.path = bin.display().to_string();
-        std::fs::create_dir_all(place.below(crate::source::CARD)).unwrap();
+        std::fs::create_dir_all(place.below(source::CARD)).unwrap();
         tryboot::file::write(&place, Slot::A).unwrap();
         Record { under_way: Some(under_way("0.2.0-2.0")), ..Record::default() }
             .write(&place.state)

@@ -8,7 +8,7 @@ use frame::version::Version;
 use runtime::clock;
 use runtime::files::{Survives, replace};
 use runtime::heal;
-use runtime::update::Window;
+use runtime::update::{WINDOW, Window};
 use serde::Deserialize;
 
 use crate::may::Machine;
@@ -140,9 +140,9 @@ pub(crate) fn window(place: &Place) -> Option<Window> {
     struct Update {
         window: Option<String>,
     }
-    let text = fs::read_to_string(place.agent_config()).ok()?;
-    let file: File = toml::from_str(&text).ok()?;
-    file.update.window?.parse().ok()
+    let text = fs::read_to_string(place.agent_config()).unwrap_or_default();
+    let file: File = toml::from_str(&text).unwrap_or_default();
+    file.update.window.as_deref().unwrap_or(WINDOW).parse().ok()
 }
 
 #[cfg(test)]
@@ -196,12 +196,12 @@ mod tests {
     fn the_window_is_the_agents_setting() {
         let folder = tempfile::tempdir().unwrap();
         let place = place(folder.path());
-        assert_eq!(window(&place), None);
+        assert_eq!(window(&place), Some(WINDOW.parse().unwrap()));
         let path = place.agent_config();
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "[camera]\nfps = 5\n").unwrap();
-        assert_eq!(window(&place), None);
-        fs::write(&path, "[camera]\nfps = 5\n[update]\nwindow = \"02:00-05:00\"\n").unwrap();
-        assert_eq!(window(&place), Some("02:00-05:00".parse().unwrap()));
+        assert_eq!(window(&place), Some(WINDOW.parse().unwrap()));
+        fs::write(&path, "[camera]\nfps = 5\n[update]\nwindow = \"12:00-13:00\"\n").unwrap();
+        assert_eq!(window(&place), Some("12:00-13:00".parse().unwrap()));
     }
 }

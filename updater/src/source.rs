@@ -72,6 +72,14 @@ fn handed(place: &Place) -> Option<Found> {
     Some(Found { path, origin: Origin::Relay { now }, offered: Some(version), stamp })
 }
 
+/// Takes away the agent's note, and leaves its bundle.
+pub(crate) fn forget_handed(place: &Place) {
+    let path = place.below(AGENT).join(FOLDER).join(HANDED);
+    if let Err(error) = fs::remove_file(&path) {
+        tracing::warn!("{}: {error}", path.display());
+    }
+}
+
 fn brought(folder: &Path) -> Vec<Found> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -191,6 +199,8 @@ mod tests {
         };
         let good = hand("stillwatch-2.raucb");
         assert_eq!(good.first().map(|it| it.origin), Some(Origin::Relay { now: false }));
+        forget_handed(&place);
+        assert_eq!(found(&place), []);
         for wrong in ["../../../../secret", "/etc/passwd", "link", "", ".", "none"] {
             assert_eq!(hand(wrong), [], "{wrong}");
         }

@@ -1,14 +1,18 @@
 //! One offer on its way here: piece after piece onto the card, until it is whole.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use frame::blocks::list_bytes;
 use frame::update::Offer;
 use ladder::{Backoff, Mono};
 use runtime::clock;
 use runtime::event::{About, Event};
 use runtime::update::State;
 
-use super::fetch::{self, Coming, NotCame};
+use super::blocks::{Here, Step};
+use super::fetch::{self, Coming, NotCame, Remote};
 use super::files::Part;
 use super::pace::{Pace, Turn};
 use super::permit::{Room, may_fetch};
@@ -32,12 +36,29 @@ const TRIES: usize = 3;
 /// helps, and there is no live picture to be in the way of.
 const GIVE_WAY: Duration = Duration::from_secs(600);
 
+/// So often the list of blocks may not come, before all of the bundle is fetched.
+const LIST_TRIES: u32 = 3;
+
+/// After blocks that were copied: the card is not there for updates alone.
+const COPIED: Duration = Duration::from_millis(100);
+
+/// What of a bundle is here already.
+#[derive(Debug)]
+enum List {
+    /// Its list of blocks comes, so far this; and how often it did not.
+    Coming(Vec<u8>, u32),
+    Here(Arc<Here>),
+    /// Nobody knows: all of it is fetched.
+    None,
+}
+
 /// An offer that was taken.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub offer: Offer,
     /// Of which relay.
     pub relay: usize,
+    list: List,
     /// `None`: it was not looked at yet, or the card failed.
     part: Option<Part>,
     room: Option<(Mono, Room)>,
@@ -71,13 +92,10 @@ impl Task {
                 Turn::Wait(until) => until.since(now),
                 Turn::Fetch(_) if !self.has_part(&mut wanted).await => LOOK,
                 Turn::Fetch(_) if wanted.is_whole() => return self.finish(wanted).await,
-                Turn::Fetch(length) => {
-                    let gone = self.piece(&mut wanted, length).await;
-                    if gone {
-                        return LOOK;
-                    }
-                    Duration::ZERO
-                }
+                Turn::Fetch(length) => match self.go_on(&mut wanted, length).await {
+                    Some(wait) => wait,
+                    None => return LOOK,
+                },
             }
         };
         self.wanted = Some(wanted);
@@ -119,6 +137,104 @@ impl Task {
         wanted.part.is_some()
     }
 
+    /// Goes on with `length` bytes, or with what is here. Returns how long to wait; `None`: the relay does not have it
+    /// any more.
+    async fn go_on(&mut self, wanted: &mut Wanted, length: u64) -> Option<Duration> {
+        let here = match &wanted.list {
+            List::Coming(..) => {
+                self.list(wanted, length).await;
+                return Some(Duration::ZERO);
+            }
+            List::None => None,
+            List::Here(here) => Some(Arc::clone(here)),
+        };
+        let mut until = wanted.offer.bytes;
+        // A relay that knows no ranges sends all of it.
+        if let Some(here) = here.filter(|_| wanted.coming.is_none()) {
+            let at = wanted.length();
+            match self.on_card(move || Ok(here.step(at))).await? {
+                Step::Fetch(end) => until = end,
+                Step::Copy(bytes) => {
+                    self.add(wanted, bytes).await;
+                    return Some(COPIED);
+                }
+            }
+        }
+        let length = length.min(until.saturating_sub(wanted.length()));
+        let gone = self.piece(wanted, length).await;
+        (!gone).then_some(Duration::ZERO)
+    }
+
+    /// Adds what came, or was here, to the part. One that failed is looked through again: who knows what is in it.
+    async fn add(&mut self, wanted: &mut Wanted, bytes: Vec<u8>) {
+        if let Some(mut part) = wanted.part.take_if(|_| !bytes.is_empty()) {
+            let add = move || part.add(&bytes).map(|()| part);
+            wanted.part = self.on_card(add).await;
+        }
+        if wanted.part.is_none() {
+            wanted.failed(card_fails(), None);
+        }
+    }
+
+    /// Fetches the next bytes of the list of blocks, and looks for them when it is whole.
+    async fn list(&mut self, wanted: &mut Wanted, length: u64) {
+        let List::Coming(list, failures) = &mut wanted.list else { return };
+        let bytes = list_bytes(wanted.offer.bytes);
+        let path = wanted.offer.path.strip_suffix(".raucb").map(|path| format!("{path}.blocks"));
+        let began = clock::mono();
+        let (Some(path), Some(relay)) = (path, self.updater.relays.get(wanted.relay)) else {
+            wanted.list = List::None;
+            return;
+        };
+        let from = list.len() as u64;
+        if from < bytes {
+            let length = length.min(bytes - from);
+            let remote = Remote { path: &path, bytes };
+            let came = match fetch::piece(relay, remote, from, length, None).await {
+                // It would be all of it, at once.
+                Ok(coming) if coming.is_whole => Err(None),
+                Ok(mut coming) => {
+                    let (bytes, failed) = coming.read(length).await;
+                    list.extend_from_slice(&bytes);
+                    failed.map_or(Ok((bytes.len() as u64, coming.head)), |failed| Err(Some(failed)))
+                }
+                Err(NotCame { gone: true, .. }) => Err(None),
+                Err(failed) => Err(Some(failed)),
+            };
+            match came {
+                Ok((count, head)) => {
+                    let now = clock::mono();
+                    wanted.pace.fetched(now, count, head, now.since(began));
+                }
+                Err(Some(NotCame { why, after, .. })) if *failures < LIST_TRIES => {
+                    *failures += 1;
+                    wanted.failed(why, after);
+                }
+                Err(_) => wanted.list = List::None,
+            }
+            return;
+        }
+        let (list, slot) = (std::mem::take(list), self.updater.config.slot.clone());
+        let (whole, at) = (wanted.offer.bytes, wanted.length());
+        // What can't be found is fetched.
+        let found = tokio::task::spawn_blocking(move || Here::find(&slot, whole, &list)).await;
+        wanted.list = match found.map_err(io::Error::other).and_then(|found| found) {
+            Ok(here) => {
+                tracing::info!(
+                    "update {}: {} of {} MB have to be fetched, the rest is here",
+                    wanted.offer.version,
+                    here.missing(at).div_ceil(1_000_000),
+                    whole.div_ceil(1_000_000)
+                );
+                List::Here(Arc::new(here))
+            }
+            Err(error) => {
+                tracing::info!("update {}: all of it is fetched: {error}", wanted.offer.version);
+                List::None
+            }
+        };
+    }
+
     /// Fetches a piece. Returns whether the relay does not have it any more.
     async fn piece(&mut self, wanted: &mut Wanted, length: u64) -> bool {
         let began = clock::mono();
@@ -129,18 +245,12 @@ impl Task {
             Err(failed) => (Vec::new(), Duration::ZERO, Some(failed)),
         };
         let count = bytes.len() as u64;
-        if let Some(mut part) = wanted.part.take_if(|_| count > 0) {
-            // One that failed is looked through again: who knows what is in it.
-            let add = move || part.add(&bytes).map(|()| part);
-            wanted.part = self.on_card(add).await;
-        }
+        self.add(wanted, bytes).await;
         if let Some(NotCame { why, after, gone }) = failed {
             wanted.failed(why, after);
             return gone;
         }
-        if wanted.part.is_none() {
-            wanted.failed(card_fails(), None);
-        } else {
+        if wanted.part.is_some() {
             wanted.why = None;
             wanted.backoff.reset();
             wanted.pace.fetched(now, count, head, now.since(began));
@@ -163,8 +273,9 @@ impl Task {
             let Some(relay) = self.updater.relays.get(wanted.relay) else {
                 return Err(NotCame { why: String::new(), after: None, gone: true });
             };
-            let offer = &wanted.offer;
-            let coming = fetch::piece(relay, offer, from, length, wanted.tag.as_deref()).await?;
+            let Offer { path, bytes, .. } = &wanted.offer;
+            let remote = Remote { path, bytes: *bytes };
+            let coming = fetch::piece(relay, remote, from, length, wanted.tag.as_deref()).await?;
             head = coming.head;
             wanted.tag.clone_from(&coming.tag);
             if coming.is_whole
@@ -212,6 +323,8 @@ impl Task {
                      attempts in a day)"
                 );
                 wanted.tag = None;
+                // The next time without what is here: the slot may be another than it seems.
+                wanted.list = List::None;
             }
             None => wanted.failed(card_fails(), None),
         }
@@ -229,6 +342,7 @@ impl Wanted {
         Wanted {
             offer,
             relay,
+            list: List::Coming(Vec::new(), 0),
             part: None,
             room: None,
             pace: Pace::new(clock::mono(), max_rate),

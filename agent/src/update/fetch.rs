@@ -86,13 +86,13 @@ pub(super) async fn ask(relay: &Http, compatible: &str, version: &str) -> Answer
     within(WITHIN, exchange).await.unwrap_or_else(Answer::Failed)
 }
 
-/// A bundle that comes.
+/// A file that comes.
 #[derive(Debug)]
 pub(super) struct Coming {
     response: Response,
     /// What came more than was asked for.
     left: Bytes,
-    /// It begins at the bundle's beginning and goes on to its end, whatever was asked for.
+    /// It begins at the file's beginning and goes on to its end, whatever was asked for.
     pub is_whole: bool,
     /// How long the answer took to begin.
     pub head: Duration,
@@ -100,10 +100,17 @@ pub(super) struct Coming {
     pub tag: Option<String>,
 }
 
-/// Asks for a piece of a bundle, of the version `tag` if that is known.
+/// A file at the relay: its path, and its length.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Remote<'a> {
+    pub path: &'a str,
+    pub bytes: u64,
+}
+
+/// Asks for a piece of a file, of the version `tag` if that is known.
 pub(super) async fn piece(
     relay: &Http,
-    offer: &Offer,
+    Remote { path, bytes }: Remote<'_>,
     from: u64,
     length: u64,
     tag: Option<&str>,
@@ -111,8 +118,8 @@ pub(super) async fn piece(
     let began = clock::mono();
     let exchange = async {
         relay.learn_time().await;
-        let last = from.saturating_add(length).min(offer.bytes).saturating_sub(1);
-        let request = relay.get_of_relay(&offer.path).header(RANGE, format!("bytes={from}-{last}"));
+        let last = from.saturating_add(length).min(bytes).saturating_sub(1);
+        let request = relay.get_of_relay(path).header(RANGE, format!("bytes={from}-{last}"));
         let request = match tag {
             Some(tag) => request.header(IF_RANGE, tag),
             None => request,
@@ -127,13 +134,13 @@ pub(super) async fn piece(
     let is_whole = match response.status() {
         StatusCode::PARTIAL_CONTENT => {
             let range = text(CONTENT_RANGE).unwrap_or_default();
-            if !is_of(&range, from, offer.bytes) {
+            if !is_of(&range, from, bytes) {
                 return Err(NotCame::because("the relay sends another part than was asked for"));
             }
             false
         }
         StatusCode::OK => {
-            if text(CONTENT_LENGTH).is_some_and(|length| length != offer.bytes.to_string()) {
+            if text(CONTENT_LENGTH).is_some_and(|length| length != bytes.to_string()) {
                 return Err(NotCame::because("the relay has another file than it offered"));
             }
             true

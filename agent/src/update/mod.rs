@@ -3,12 +3,14 @@
 //!
 //! ```text
 //! plan: when ─► fetch: the relay is asked ─► permit: is it taken, and now? ─► pace: how much, when
+//!                                                        ├─► blocks: what the running system has
 //!                                                        └─► files: part ─► bundle ─► handed over
 //! ```
 //!
 //! Whether a bundle is good, when it is installed and whether it is kept is the updater's affair; what it says
 //! (`runtime::update::State`) decides what is of use here. Without an updater nothing happens.
 
+mod blocks;
 mod bundle;
 mod fetch;
 mod files;

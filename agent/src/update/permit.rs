@@ -41,7 +41,8 @@ pub(super) fn takes(state: &State, offer: &Offer) -> Result<(), String> {
     if *version <= running {
         return Err(format!("it is not newer than {running}, which runs"));
     }
-    if let Some(rejected) = rejected(state, version) {
+    // What the owner wants now, may fail again.
+    if let Some(rejected) = rejected(state, version).filter(|_| !offer.now) {
         return Err(format!("it was rejected before: {rejected}"));
     }
     Ok(())
@@ -54,13 +55,14 @@ fn rejected<'a>(state: &'a State, version: &Version) -> Option<&'a str> {
     found.map(|rejected| rejected.why.as_str())
 }
 
-/// Whether a bundle of this version is of no more use: it runs, or an even newer one, or it was rejected.
-pub(super) fn is_done_with(state: &State, version: &str) -> bool {
+/// Whether a bundle of this version is of no more use: it runs, or an even newer one, or it was rejected, unless the owner
+/// wants it `now`.
+pub(super) fn is_done_with(state: &State, version: &str, now: bool) -> bool {
     let Ok(version) = version.parse::<Version>() else { return true };
     let runs = state.system.parse::<Version>().is_ok_and(|running| version <= running);
     let on_trial = matches!(state.phase, Phase::Trial | Phase::Restarting);
     // On trial it may have to be installed again from there; the updater knows.
-    (runs && !on_trial) || rejected(state, &version).is_some()
+    (runs && !on_trial) || (rejected(state, &version).is_some() && !now)
 }
 
 /// Whether something may be fetched now.
@@ -154,7 +156,7 @@ mod tests {
             (state(), "nonsense", true),
             (trial, RUNS, false),
         ] {
-            assert_eq!(is_done_with(&state, version), expected, "{version}");
+            assert_eq!(is_done_with(&state, version, false), expected, "{version}");
         }
     }
 

@@ -154,13 +154,18 @@ impl Task {
             self.wanted = None;
         }
         let (folder, enabled) = (self.folder.clone(), self.updater.config.enabled);
+        let wanted = self.wanted.as_ref().map(|wanted| wanted.offer.version.to_string());
         let look = move || {
-            let is_useful = |handed: &Handed| enabled && !is_done_with(&state, &handed.version);
+            let is_useful =
+                |handed: &Handed| enabled && !is_done_with(&state, &handed.version, handed.now);
             let handed = folder.handed().filter(is_useful);
             if handed.is_none() {
                 folder.take_back()?;
             }
-            folder.tidy(|version| is_done_with(&state, version))?;
+            let wanted =
+                handed.as_ref().map(|handed| handed.version.as_str()).or(wanted.as_deref());
+            folder
+                .tidy(|version| Some(version) != wanted && is_done_with(&state, version, false))?;
             Ok(handed)
         };
         if let Some(handed) = self.on_card(look).await {

@@ -69,6 +69,7 @@ impl Camera {
                 poll: Duration::from_millis(300),
                 max_rate: None,
                 state,
+                slot: scratch.path().join("slot"),
             },
             relays: http(servers),
             folder: None,
@@ -189,6 +190,9 @@ async fn an_update_is_fetched_in_pieces_and_handed_over() {
     // It was installed, and did not stay.
     let rejected = Rejected { version: NEWER.into(), why: "no picture came".into(), ran: true };
     camera.state(&State { rejected: vec![rejected], ..State::default() });
+    // The updater has taken its note, and the owner does not want it any more.
+    std::fs::remove_file(camera.path("handed.json")).unwrap();
+    server.offers(None);
     camera.run(|camera| camera.names().is_empty()).await;
     camera.run_for(Duration::from_secs(2)).await;
     assert_eq!((camera.doing().as_str(), camera.names().len()), ("nothing", 0));
@@ -213,6 +217,66 @@ async fn a_relay_that_vanishes_in_the_middle_and_an_agent_that_is_restarted() {
     assert_eq!(std::fs::read(camera.path(&bundle(NEWER))).unwrap(), content(400_000));
     let again = server.requests().iter().filter(|r| begins(r)).count();
     assert_eq!(again, 1, "it never began anew");
+}
+
+/// How much of bundles was asked for.
+fn asked_for(server: &Server) -> u64 {
+    let ranges = server.requests();
+    let ranges =
+        ranges.iter().filter_map(|request| request.header("range")?.strip_prefix("bytes="));
+    let lengths = ranges.map(|range| {
+        let (first, last) = range.split_once('-').unwrap();
+        last.parse::<u64>().unwrap() + 1 - first.parse::<u64>().unwrap()
+    });
+    lengths.sum()
+}
+
+#[tokio::test]
+async fn what_the_running_system_has_is_not_fetched() {
+    let server = Server::start();
+    let (old, new) = (content(400_000), content(100_000));
+    let mut all = new[..96].to_vec();
+    all.extend_from_slice(&old[8_192..8_192 + 80 * 4096]);
+    all.extend_from_slice(&new[96..50_000]);
+    let offer = server.offer(NEWER, SYSTEM, all.clone());
+    server.lists(None);
+    let mut camera = Camera::new(&[&server]);
+    let slot = camera.scratch.path().join("slot");
+    std::fs::create_dir(&slot).unwrap();
+    std::fs::write(slot.join("root.erofs"), &old).unwrap();
+    // A power cut in the middle.
+    let part = camera.path(&format!("{}.part", offer.sha256));
+    camera.run(|_| std::fs::metadata(&part).is_ok_and(|part| part.len() > 200_000)).await;
+    let mut camera = camera.restarted(&[&server]);
+    camera.run(|camera| camera.handed().is_some()).await;
+    assert!(std::fs::read(camera.path(&bundle(NEWER))).unwrap() == all);
+    let fetched = asked_for(&server);
+    assert!((50_000..60_000).contains(&fetched), "{fetched}");
+}
+
+#[tokio::test]
+async fn a_list_that_is_none_or_wrong_costs_nothing_but_the_list() {
+    let server = Server::start();
+    let wrong = |camera: &Camera| {
+        let slot = camera.scratch.path().join("slot");
+        std::fs::create_dir(&slot).unwrap();
+        std::fs::write(slot.join("root.erofs"), vec![7; 40 * 4096]).unwrap();
+    };
+    let all = content(150_000);
+    server.offer(NEWER, SYSTEM, all.clone());
+    // Of another bundle: what is put together is not what was offered, and then all of it is fetched.
+    let mut lister = frame::blocks::Lister::default();
+    lister.update(&vec![7; 150_000]);
+    server.lists(Some(&lister.finish()));
+    let mut camera = Camera::new(&[&server]);
+    wrong(&camera);
+    camera.run(|camera| camera.handed().is_some()).await;
+    assert!(std::fs::read(camera.path(&bundle(NEWER))).unwrap() == all);
+    // Garbage of another length.
+    server.offer(NEWEST, SYSTEM, all.clone());
+    server.lists(Some(b"<html>"));
+    camera.run(|camera| camera.handed().is_some_and(|handed| handed.version == NEWEST)).await;
+    assert!(std::fs::read(camera.path(&bundle(NEWEST))).unwrap() == all);
 }
 
 #[tokio::test]

@@ -14,14 +14,16 @@ pub const BLOCK: usize = 4096;
 /// Where the first one begins, in bytes: squashfs 4.0's superblock is so long (fs/squashfs/squashfs_fs.h).
 const BEGIN: u64 = 96;
 
-/// Of each one's SHA-256.
+/// So many bytes of each one's SHA-256 are in the list.
 const HASH: usize = 6;
-
-/// The longest list that makes sense, in bytes.
-pub const MAX_LIST: u64 = crate::update::MAX_BUNDLE / BLOCK as u64 * HASH as u64;
 
 /// So many blocks in a row have to be there already: for fewer it is not worth to begin another request.
 const RUN: usize = 4;
+
+/// How long the list of a bundle of `bytes` is, in bytes.
+pub fn list_bytes(bytes: u64) -> u64 {
+    bytes.saturating_sub(BEGIN) / BLOCK as u64 * HASH as u64
+}
 
 type Hash = [u8; HASH];
 
@@ -89,8 +91,7 @@ impl<S: Clone> Finder<S> {
     /// Of a bundle of `bytes`; `None` if the list is not of such a one.
     pub fn new(bytes: u64, list: &[u8]) -> Option<Finder<S>> {
         let (hashes, rest) = list.as_chunks::<HASH>();
-        let blocks = bytes.checked_sub(BEGIN)? / BLOCK as u64;
-        if !rest.is_empty() || hashes.len() as u64 != blocks {
+        if bytes < BEGIN || !rest.is_empty() || list.len() as u64 != list_bytes(bytes) {
             return None;
         }
         let mut wanted: HashMap<Hash, Vec<usize>> = HashMap::new();

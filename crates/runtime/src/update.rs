@@ -18,6 +18,9 @@ pub const FOLDER: &str = "update";
 /// In that folder: [`Handed`], as JSON. Written last of all.
 pub const HANDED: &str = "handed.json";
 
+/// When updates are installed unless the owner says otherwise: a [`Window`].
+pub const WINDOW: &str = "02:00-05:00";
+
 /// What the agent has fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handed {
@@ -93,7 +96,7 @@ pub struct State {
 }
 
 /// The hours of a day in which updates are installed, by the camera's own time zone: `02:00-05:00`, both in
-/// minutes since midnight. `22:00-04:00` goes over midnight.
+/// minutes since midnight. `22:00-04:00` goes over midnight, `00:00-24:00` is all of the day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     from: u16,
@@ -122,7 +125,7 @@ impl FromStr for Window {
     fn from_str(text: &str) -> Result<Window, NoWindow> {
         let (from, to) = text.split_once('-').ok_or(NoWindow)?;
         let (from, to) = (minute(from.trim())?, minute(to.trim())?);
-        if from == to { Err(NoWindow) } else { Ok(Window { from, to }) }
+        Ok(Window { from, to })
     }
 }
 
@@ -157,7 +160,7 @@ mod tests {
         };
         assert_eq!(minutes("02:00-05:00"), (120..300).collect::<Vec<_>>());
         assert_eq!(minutes("23:59-00:01"), [0, 1439]);
-        assert_eq!("00:00-24:00".parse::<Window>(), Err(NoWindow));
+        assert_eq!(minutes("00:00-24:00").len(), 24 * 60);
         assert_eq!(minutes("23:00-24:00"), (1380..1440).collect::<Vec<_>>());
         assert_eq!("2:00 - 05:00".parse::<Window>(), Err(NoWindow));
         assert_eq!("02:00 - 05:00".parse::<Window>().unwrap().to_string(), "02:00-05:00");

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use frame::blocks::Lister;
 use frame::update::Offer;
 use ring::digest::{SHA256, digest};
 
@@ -17,6 +18,8 @@ use crate::http::Message;
 struct Rules {
     offer: Option<Offer>,
     content: Arc<Vec<u8>>,
+    /// The list of its blocks, if there is one.
+    list: Option<Arc<Vec<u8>>>,
     /// It knows no ranges.
     without_ranges: bool,
     /// After so many bytes of bundles it is gone, and nothing listens there.
@@ -105,7 +108,17 @@ impl Updates {
         };
         let mut rules = self.shared.rules();
         (rules.offer, rules.content) = (Some(offer.clone()), Arc::new(content));
+        rules.list = None;
         offer
+    }
+
+    /// Has a list of the blocks of what it sends, or this for one.
+    pub fn lists(&self, list: Option<&[u8]>) {
+        let mut rules = self.shared.rules();
+        let mut lister = Lister::default();
+        lister.update(&rules.content);
+        let list = list.map_or_else(|| lister.finish(), <[u8]>::to_vec);
+        rules.list = Some(Arc::new(list));
     }
 
     /// Offers something else, or nothing, and keeps the bundle.
@@ -133,7 +146,7 @@ impl Updates {
         self.shared.rules().refusal = with.map(str::to_owned);
     }
 
-    /// All requests for offers and bundles so far.
+    /// All requests for offers and bundles so far, without those for lists of blocks.
     pub fn requests(&self) -> Vec<Message> {
         self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -168,8 +181,15 @@ impl Shared {
                     None => stream.write_all(&answer("404 Not Found", b"")),
                 };
             }
-            self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
             let rules = self.rules().clone();
+            if path.ends_with(".blocks") && rules.refusal.is_none() {
+                match &rules.list {
+                    Some(list) => self.send(&mut stream, &request, list, &rules)?,
+                    None => stream.write_all(&answer("404 Not Found", b""))?,
+                }
+                continue;
+            }
+            self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
             if let Some(refusal) = &rules.refusal {
                 stream.write_all(&answer(refusal, b""))?;
             } else if asks {
@@ -179,14 +199,19 @@ impl Shared {
                 let nothing = b"HTTP/1.1 204 No Content\r\n\r\n".to_vec();
                 stream.write_all(&offer.unwrap_or(nothing))?;
             } else {
-                self.send(&mut stream, &request, &rules)?;
+                self.send(&mut stream, &request, &rules.content, &rules)?;
             }
         }
         Ok(())
     }
 
-    fn send(&self, stream: &mut TcpStream, request: &Message, rules: &Rules) -> io::Result<()> {
-        let all = rules.content.as_slice();
+    fn send(
+        &self,
+        stream: &mut TcpStream,
+        request: &Message,
+        all: &[u8],
+        rules: &Rules,
+    ) -> io::Result<()> {
         let range = request.header("range").and_then(|range| range.strip_prefix("bytes="));
         let range = range.filter(|_| !rules.without_ranges).and_then(|range| {
             let (first, last) = range.split_once('-')?;
