@@ -261,7 +261,7 @@ impl Site {
 
     async fn blocks(&self, sha256: &str, request: &Request) -> Response {
         match self.may_update(None, request) {
-            Ok(()) => self.updates.blocks(sha256).await,
+            Ok(()) => self.updates.blocks(sha256, &request.method, &request.headers).await,
             Err(refused) => *refused,
         }
     }

@@ -124,6 +124,17 @@ impl Relay {
         })
     }
 
+    /// Publishes an update for its cameras.
+    ///
+    /// # Panics
+    /// It is refused.
+    pub fn publish(&self, bundle: &Path) {
+        let mut add = command("stillwatch-relay");
+        add.arg("--data-dir").arg(self.data.path()).args(["updates", "add"]).arg(bundle);
+        let added = add.output().expect("the relay's program");
+        assert!(added.status.success(), "{added:?}");
+    }
+
     /// Whether it never got a picture.
     pub fn is_empty(&self) -> bool {
         get(self.address, "/live.jpeg").is_ok_and(|answer| answer.status() == 503)

@@ -244,13 +244,28 @@ fn what_is_published_is_offered_and_comes_whole() {
     let beyond = scene.get(path, &[BEARER, ("Range", &beyond)]);
     let range = format!("bytes */{}", bytes.len());
     assert_eq!((beyond.status(), beyond.header("content-range")), (416, Some(range.as_str())));
+    the_list_of_its_blocks(&scene, path, &bytes);
     let other = path.replace(&sha256[..4], "0000");
     assert_eq!(scene.get(&other, &[BEARER]).status(), 404);
     assert_eq!(scene.get("/updates/index.json", &[BEARER]).status(), 404);
     scene.updates(&["remove", NEW]).unwrap();
     scene.is_offered("garden", None);
     assert_eq!(scene.get(path, &[BEARER]).status(), 404);
-    assert!(!scene.file(&format!("{sha256}.raucb")).exists());
+    for file in [format!("{sha256}.raucb"), format!("{sha256}.blocks")] {
+        assert!(!scene.file(&file).exists(), "{file}");
+    }
+}
+
+fn the_list_of_its_blocks(scene: &Scene, path: &str, bytes: &[u8]) {
+    let path = path.replace(".raucb", ".blocks");
+    assert_eq!(scene.get(&path, &[]).status(), 400);
+    let list = scene.get(&path, &[BEARER]);
+    let mut lister = frame::blocks::Lister::default();
+    lister.update(bytes);
+    let hashes = lister.finish();
+    assert_eq!((list.status(), list.body == hashes), (200, true));
+    let part = scene.get(&path, &[BEARER, ("Range", "bytes=6-11")]);
+    assert_eq!((part.status(), part.body.as_slice()), (206, &hashes[6..12]));
 }
 
 #[test]

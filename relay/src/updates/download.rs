@@ -1,12 +1,15 @@
-//! `GET /updates/SHA256.raucb`: a bundle, or what is left of it, in pieces, at a pace that leaves the link to pictures.
+//! `GET /updates/SHA256.raucb`, `.blocks`: a bundle or the list of its blocks, or what is left of it, in pieces, at a pace that leaves the link to pictures.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use frame::blocks::list_bytes;
+use frame::version::Version;
 use futures_util::stream;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
@@ -19,6 +22,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use warp::Reply;
 
 use super::Updates;
+use super::folder::Folder;
 use super::index::Published;
 use super::pace::piece;
 use crate::respond::{self, Response};
@@ -85,17 +89,50 @@ struct Transfer {
     _place: OwnedSemaphorePermit,
 }
 
-/// Answers for a published update.
+/// A file of a published update.
+#[derive(Debug)]
+pub(super) struct Served<'a> {
+    path: PathBuf,
+    bytes: u64,
+    etag: HeaderValue,
+    version: &'a Version,
+}
+
+impl<'a> Served<'a> {
+    /// The bundle itself.
+    pub(super) fn bundle(folder: &Folder, update: &'a Published) -> Served<'a> {
+        Served {
+            path: folder.bundle(&update.sha256),
+            bytes: update.bytes,
+            etag: etag(&update.sha256),
+            version: &update.version,
+        }
+    }
+
+    /// The list of its blocks.
+    pub(super) fn blocks(folder: &Folder, update: &'a Published) -> Served<'a> {
+        Served {
+            path: folder.blocks(&update.sha256),
+            bytes: list_bytes(update.bytes),
+            etag: etag(&format!("{}.blocks", update.sha256)),
+            version: &update.version,
+        }
+    }
+}
+
+fn etag(text: &str) -> HeaderValue {
+    // It is hexadecimal.
+    HeaderValue::try_from(format!("\"{text}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+/// Answers for one.
 pub(super) async fn answer(
     updates: &Arc<Updates>,
-    update: &Published,
+    served: Served<'_>,
     method: &Method,
     headers: &HeaderMap,
 ) -> Response {
-    let bytes = update.bytes;
-    let etag = HeaderValue::try_from(format!("\"{}\"", update.sha256));
-    // It is hexadecimal.
-    let etag = etag.unwrap_or(HeaderValue::from_static("\"\""));
+    let Served { path, bytes, etag, version } = served;
     if respond::is_known(headers, &etag) {
         return dressed(respond::not_modified(), &etag);
     }
@@ -114,7 +151,8 @@ pub(super) async fn answer(
             respond::set(&mut busy, RETRY_AFTER, BUSY_FOR);
             return busy;
         };
-        match open(updates, update).await {
+        let named = path.display().to_string();
+        match open(path, bytes).await {
             Ok(file) => stream_of(Transfer {
                 updates: Arc::clone(updates),
                 file: Arc::new(file),
@@ -125,8 +163,7 @@ pub(super) async fn answer(
                 _place: place,
             }),
             Err(error) => {
-                let path = updates.folder.bundle(&update.sha256);
-                tracing::error!("update {}: {}: {error}", update.version, path.display());
+                tracing::error!("update {version}: {named}: {error}");
                 return respond::later("the update's file can't be read; the relay's log says why");
             }
         }
@@ -138,20 +175,6 @@ pub(super) async fn answer(
         content_range(&mut response, &format!("bytes {from}-{}/{bytes}", end.saturating_sub(1)));
     }
     response
-}
-
-/// The list of its blocks, which is short.
-pub(super) async fn list(updates: &Updates, update: &Published) -> Response {
-    let path = updates.folder.blocks(&update.sha256);
-    let named = path.display().to_string();
-    match on_disk(move || fs::read(path)).await {
-        Ok(list) => respond::answer(StatusCode::OK, "application/octet-stream", Bytes::from(list)),
-        Err(error) => {
-            // Without it all of the bundle is fetched.
-            tracing::error!("update {}: {named}: {error}; add it again", update.version);
-            respond::not_found("there is no list of its blocks; the relay's log says why")
-        }
-    }
 }
 
 fn beyond(bytes: u64, etag: &HeaderValue) -> Response {
@@ -178,8 +201,7 @@ fn dressed(mut response: Response, etag: &HeaderValue) -> Response {
 }
 
 /// Opens the file, if it is as long as it should be.
-async fn open(updates: &Updates, update: &Published) -> io::Result<File> {
-    let (path, bytes) = (updates.folder.bundle(&update.sha256), update.bytes);
+async fn open(path: PathBuf, bytes: u64) -> io::Result<File> {
     on_disk(move || {
         let file = File::open(path)?;
         let found = file.metadata()?.len();

@@ -40,6 +40,7 @@ pub(crate) use thread::Known;
 use crate::board::Board;
 use crate::metrics::UpdateCounts;
 use crate::respond::{self, Response};
+use download::Served;
 use offer::Asks;
 use pace::Pace;
 use thread::{Letter, Shared, Thread};
@@ -174,16 +175,27 @@ impl Updates {
         headers: &HeaderMap,
     ) -> Response {
         match self.known().index.find(sha256) {
-            Some(update) => download::answer(self, update, method, headers).await,
-            None => respond::not_found("no update of this name is published here"),
+            Some(update) => {
+                let bundle = Served::bundle(&self.folder, update);
+                download::answer(self, bundle, method, headers).await
+            }
+            None => not_published(),
         }
     }
 
     /// Answers `GET /updates/SHA256.blocks`.
-    pub(crate) async fn blocks(&self, sha256: &str) -> Response {
+    pub(crate) async fn blocks(
+        self: &Arc<Self>,
+        sha256: &str,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Response {
         match self.known().index.find(sha256) {
-            Some(update) => download::list(self, update).await,
-            None => respond::not_found("no update of this name is published here"),
+            Some(update) => {
+                let blocks = Served::blocks(&self.folder, update);
+                download::answer(self, blocks, method, headers).await
+            }
+            None => not_published(),
         }
     }
 
@@ -227,6 +239,10 @@ impl Updates {
         let answer = tokio::time::timeout(DECIDED_WITHIN, answer).await;
         answer.map_err(|_| busy())?.map_err(|_| busy())?
     }
+}
+
+fn not_published() -> Response {
+    respond::not_found("no update of this name is published here")
 }
 
 fn rejection(rejected: &Rejected) -> Option<Rejection> {

@@ -8,6 +8,7 @@ use stories::faults::{Row, record};
 use stories::guest::{SOON, new_pictures};
 use stories::journal::line_after;
 use stories::sdcard::{VIVID, card_for, with_vivid};
+use testbed::http::get;
 use testbed::machine::{Machine, bundle};
 
 use crate::all_has_started;
@@ -27,52 +28,106 @@ fn version_of(path: &Path) -> String {
     version.collect::<Vec<_>>().join("-")
 }
 
+/// Whoever asks every few seconds, and waits for no hour.
+const AT_ONCE: &str = "[update]\nwindow = \"00:00-24:00\"\npoll = \"5s\"\n";
+
+/// What is refused, and why.
+const WRONG: [(&str, &str); 5] = [
+    ("older", "which is older than"),
+    ("other-key", "not signed with a key that is trusted here"),
+    ("other-image", "it is for stillwatch-other, and this is stillwatch-debian"),
+    ("truncated", "no whole bundle"),
+    ("altered", "it is damaged"),
+];
+
 #[test]
-fn an_update_on_the_card_proves_itself_and_is_kept() {
+fn updates_prove_themselves_and_are_kept() {
     let relay = Relay::everywhere(&[]);
-    let card = with_vivid(card_for(&relay, VIVID));
-    let wrong = ["older", "other-key", "other-image", "truncated", "altered"];
-    for name in wrong {
+    let card = with_vivid(card_for(&relay, &format!("{AT_ONCE}{VIVID}")));
+    for (name, _) in WRONG {
         card.bring(&bundle(name));
     }
     let mut machine = Machine::insert(card);
     new_pictures("of the old system", &relay, SOON);
-    let before = machine.run(VERSION);
-    // Each is refused, for its own reason, and the other slot stays as it was.
-    for (name, why) in [
-        ("older", "which is older than"),
-        ("other-key", "not signed with a key that is trusted here"),
-        ("other-image", "it is for stillwatch-other, and this is stillwatch-debian"),
-        ("truncated", "no whole bundle"),
-        ("altered", "it is damaged"),
-    ] {
-        let refused = line_after(&machine, 0.0, &format!("{name}.raucb is not installed: "));
-        println!("{}", refused.text);
-        assert!(refused.text.contains(why), "{}", refused.text);
-    }
-    all_has_started(&machine);
-    machine.power_cut();
-    assert!(machine.card().is_blank(3), "something was written to slot B");
-    for name in wrong {
-        machine.card().remove(&name_of(&bundle(name)));
-    }
+    refuses(&mut machine);
 
+    // From A to B, by hand.
     let good = bundle("good");
     machine.card().bring(&good);
     machine.power_on();
-    machine.wait_for_reboot(INSTALLED);
-    assert_eq!(machine.run(SLOT).trim(), "rauc.slot=B");
-    assert_eq!(machine.run(VERSION).trim(), version_of(&good));
-    assert_ne!(machine.run(VERSION), before);
-    let kept = line_after(&machine, 0.0, "has proved itself, and is kept");
-    println!("{}", kept.text);
+    is_kept(&mut machine, "B", &good);
     new_pictures("of the new system", &relay, SOON);
     let variables = machine.run("fw_printenv");
     assert!(
         variables.contains("BOOT_ORDER=B A") && variables.contains("BOOT_B_LEFT=3"),
         "{variables}"
     );
+    kept_row(&machine);
+
+    // And back to A, from the relay, and the power is cut while it is fetched.
+    let later = bundle("later");
+    relay.publish(&later);
+    machine.eventually("fetching", SOON, "stillwatch-agent status | grep -E 'downloading, [1-9]'");
+    machine.power_cut();
+    machine.power_on();
+    is_kept(&mut machine, "A", &later);
+    println!("{}", machine.journal("-q -t stillwatch-agent --grep 'have to be fetched' -o cat"));
+    new_pictures("of the one after it", &relay, SOON);
+    let metrics = get(relay.address, "/metrics").expect("an answer");
+    let system = format!("version=\"{}\"", version_of(&later));
+    assert!(String::from_utf8_lossy(&metrics.body).contains(&system));
+
+    // It keeps its state differently, and has left the other one's alone.
+    assert_eq!(machine.run("cat /var/lib/stillwatch-agent/version").trim(), "2");
+    machine.run("test -e /data/state-2/provision/stillwatch.toml && test -d /data/agent && ! test -e /data/agent/version");
+    all_has_started(&machine);
+    if all() {
+        on_purpose(&mut machine, &relay, &good);
+    }
+}
+
+/// Each for its own reason, and the other slot stays as it was.
+fn refuses(machine: &mut Machine) {
+    for (number, (name, why)) in (47..).zip(WRONG) {
+        let refused = line_after(machine, 0.0, &format!("{name}.raucb is not installed: "));
+        println!("{}", refused.text);
+        assert!(refused.text.contains(why), "{}", refused.text);
+        record(&Row {
+            number,
+            fault: &format!("update: {name}"),
+            detected: "before a byte is written",
+            rungs: "refused",
+            goal: "nothing written, live all the time",
+            how: "QEMU",
+            evidence: text_of(&refused.text),
+            ..Row::default()
+        });
+    }
+    all_has_started(machine);
+    machine.power_cut();
+    assert!(machine.card().is_blank(3), "something was written to slot B");
+    for (name, _) in WRONG {
+        machine.card().remove(&name_of(&bundle(name)));
+    }
+}
+
+fn is_kept(machine: &mut Machine, slot: &str, path: &Path) {
+    let version = version_of(path);
+    let kept = format!("stillwatch-updater status | grep '{version} was kept'");
+    machine.eventually("its trial's end", 2 * INSTALLED, &kept);
+    machine.wait_for_reboot(SOON);
+    assert_eq!(machine.run(SLOT).trim(), format!("rauc.slot={slot}"));
+    assert_eq!(machine.run(VERSION).trim(), version);
     println!("{}", machine.run("stillwatch-updater status"));
+}
+
+/// A downgrade: state of an older kind is gone, the configuration is not.
+fn on_purpose(machine: &mut Machine, relay: &Relay, good: &Path) {
+    let file = format!("/boot/firmware/{}", name_of(good));
+    machine.run_within(INSTALLED, &format!("! stillwatch-updater install {file}"));
+    machine.begin(&format!("stillwatch-updater install {file} --older --reboot"));
+    is_kept(machine, "B", good);
+    new_pictures("of the older system", relay, SOON);
 }
 
 /// What stands in docs/faults.md, and is told of what.
@@ -210,22 +265,46 @@ fn budget(machine: &Machine) -> String {
     machine.run("stillwatch-agent status | grep 'reboots left' || true")
 }
 
-/// From the reboot into what is bad to the first picture after it, by the journal.
-fn row(machine: &Machine, bad: &Bad, evidence: &str) {
-    let at = |grep: &str, which: &str| -> f64 {
-        let command =
-            format!("journalctl -q -o short-unix --grep '{grep}' | {which} -n 1 | cut -d' ' -f1");
-        machine.run(&command).trim().parse().expect("seconds since the epoch")
+/// From the reboot into it to the first picture of this boot, by the journal.
+fn since_reboot(machine: &Machine) -> Duration {
+    let at = |arguments: &str, which: &str| -> f64 {
+        let journal =
+            format!("journalctl -q -o short-unix {arguments} | {which} -n 1 | cut -d' ' -f1");
+        machine.run(&journal).trim().parse().expect("seconds since the epoch")
     };
-    let begun = at("rebooting the machine, because the update", "tail");
-    let well = at("uploading over a WebSocket", "tail");
+    let begun =
+        at("--grep 'rebooting the machine, because the update .* is to be started'", "tail");
+    let well = at("-b --grep 'uploading over a WebSocket'", "head");
+    Duration::from_secs_f64((well - begun).max(0.0))
+}
+
+fn kept_row(machine: &Machine) {
+    let kept = line_after(machine, 0.0, "has proved itself, and is kept");
+    record(&Row {
+        number: 39,
+        fault: "update that is good",
+        detected: "trial: 60 s without a fault",
+        rungs: "none",
+        took: since_reboot(machine),
+        goal: "the boot",
+        how: "QEMU",
+        evidence: text_of(&kept.text),
+    });
+}
+
+/// Without the program that says it.
+fn text_of(line: &str) -> &str {
+    line.split_once("]: ").map_or(line, |(_, text)| text)
+}
+
+fn row(machine: &Machine, bad: &Bad, evidence: &str) {
     let Bad { number, fault, detected, .. } = bad;
     record(&Row {
         number: *number,
         fault,
         detected,
         rungs: "the system before it",
-        took: Duration::from_secs_f64((well - begun).max(0.0)),
+        took: since_reboot(machine),
         goal: "3 attempts, or 10 min of trial",
         how: "QEMU",
         evidence,
