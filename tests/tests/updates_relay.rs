@@ -248,12 +248,16 @@ fn what_is_published_is_offered_and_comes_whole() {
     let other = path.replace(&sha256[..4], "0000");
     assert_eq!(scene.get(&other, &[BEARER]).status(), 404);
     assert_eq!(scene.get("/updates/index.json", &[BEARER]).status(), 404);
+    it_is_removed(&scene, path, sha256);
+}
+
+fn it_is_removed(scene: &Scene, path: &str, sha256: &str) {
     scene.updates(&["remove", NEW]).unwrap();
     scene.is_offered("garden", None);
     assert_eq!(scene.get(path, &[BEARER]).status(), 404);
-    for file in [format!("{sha256}.raucb"), format!("{sha256}.blocks")] {
-        assert!(!scene.file(&file).exists(), "{file}");
-    }
+    assert!(
+        ["raucb", "blocks"].iter().all(|kind| !scene.file(&format!("{sha256}.{kind}")).exists())
+    );
 }
 
 fn the_list_of_its_blocks(scene: &Scene, path: &str, bytes: &[u8]) {
@@ -265,7 +269,7 @@ fn the_list_of_its_blocks(scene: &Scene, path: &str, bytes: &[u8]) {
     let hashes = lister.finish();
     assert_eq!((list.status(), list.body == hashes), (200, true));
     let part = scene.get(&path, &[BEARER, ("Range", "bytes=6-11")]);
-    assert_eq!((part.status(), part.body.as_slice()), (206, &hashes[6..12]));
+    assert_eq!((part.status(), Some(part.body.as_slice())), (206, hashes.get(6..12)));
 }
 
 #[test]

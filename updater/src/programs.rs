@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use frame::version::Version;
@@ -197,10 +198,14 @@ impl Programs {
         let mut command = self.program("stillwatch-healer", ["restart", "--reason"]);
         command.arg(reason);
         command.args(argument.map(|argument| format!("--argument={argument}")));
-        match self.ask(command, DOWN).await {
+        // What it says is the journal's, with its fields.
+        let ended = timeout(DOWN, command.stdin(Stdio::null()).status()).await;
+        match ended {
             // systemd ends this process soon.
-            Ok(_) => tokio::time::sleep(DOWN).await,
-            Err(error) => tracing::error!("{error}"),
+            Ok(Ok(status)) if status.success() => tokio::time::sleep(DOWN).await,
+            Ok(Ok(status)) => tracing::error!("stillwatch-healer: {status}"),
+            Ok(Err(error)) => tracing::error!("stillwatch-healer can't be run: {error}"),
+            Err(_) => tracing::error!("stillwatch-healer took longer than {} s", DOWN.as_secs()),
         }
         tracing::error!("the machine does not go down in order: rebooting at once");
         let mut forced = self.program("systemctl", ["reboot", "--force", "--force"]);

@@ -110,7 +110,7 @@ impl<S: Clone> Finder<S> {
         }
     }
 
-    /// What was found. Fewer than [`RUN`] blocks in a row are fetched all the same.
+    /// What was found. Fewer than four blocks in a row are fetched all the same.
     pub fn finish(self) -> Blocks<S> {
         let Finder { bytes, mut sources, .. } = self;
         for run in sources.chunk_by_mut(|one, next| one.is_some() == next.is_some()) {
