@@ -47,8 +47,10 @@ fn updates_prove_themselves_and_are_kept() {
     for (name, _) in WRONG {
         card.bring(&bundle(name));
     }
-    let mut machine = Machine::insert(card);
+    let mut machine = Machine::insert(card.with_usb_port());
     new_pictures("of the old system", &relay, SOON);
+    machine.plug_stick(&bundle("other-image"));
+    line_after(&machine, 0.0, "/run/stillwatch-stick/stillwatch-0.1.9");
     refuses(&mut machine);
 
     // From A to B, by hand.

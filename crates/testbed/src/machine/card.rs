@@ -83,6 +83,7 @@ pub struct SdCard {
     files: Payload,
     clock: String,
     cable: bool,
+    usb: bool,
 }
 
 impl SdCard {
@@ -102,7 +103,8 @@ impl SdCard {
         let clock = "utc".to_owned();
         let shell = of_repository("scripts/guest.d/shell");
         let files = Payload::new().install(&shell, "/shell", 0o755);
-        let card = SdCard { folder, units: Vec::new(), files, clock, cable: true };
+        let units = Vec::new();
+        let card = SdCard { folder, units, files, clock, cable: true, usb: false };
         card.with_unit('d', DISKS).with('x', SHELL)
     }
 
@@ -134,6 +136,13 @@ impl SdCard {
     #[must_use]
     pub fn without_cable(mut self) -> SdCard {
         self.cable = false;
+        self
+    }
+
+    /// With a USB port, which sticks can be plugged into.
+    #[must_use]
+    pub fn with_usb_port(mut self) -> SdCard {
+        self.usb = true;
         self
     }
 
@@ -298,6 +307,9 @@ impl SdCard {
         command.args(["-netdev", "user,id=net"]);
         // No boot ROM: the file is in a package that nothing else needs.
         command.args(["-device", "virtio-net-pci,netdev=net,romfile="]);
+        if self.usb {
+            command.args(["-device", "qemu-xhci,id=usb"]);
+        }
         for (file, name, text) in self.credentials() {
             let path = self.folder.path().join(file);
             fs::write(&path, text).expect("room");
@@ -330,6 +342,17 @@ impl SdCard {
 fn images() -> &'static Path {
     static IMAGES: OnceLock<PathBuf> = OnceLock::new();
     IMAGES.get_or_init(|| made_by("scripts/image", &["--raw"]))
+}
+
+/// A stick's file system (FAT) in `folder`, with this file on it.
+pub(super) fn make_stick(folder: &Path, file: &Path) -> PathBuf {
+    let stick = folder.join("stick.img");
+    let length = fs::metadata(file).expect("a file").len();
+    let image = File::create(&stick).expect("room");
+    image.set_len(length + (64 << 20)).expect("room");
+    did(Command::new("mkfs.vfat").args(["-F", "32", "-n", "STICK"]).arg(&stick));
+    did(Command::new("mcopy").arg("-i").arg(&stick).arg(file).arg("::"));
+    stick
 }
 
 /// An update that `scripts/test.d/bundle` makes.

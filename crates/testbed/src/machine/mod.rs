@@ -249,6 +249,23 @@ impl Machine {
         self.qmp().execute_with("set_link", &arguments);
     }
 
+    /// Plugs a USB stick with this file on it into the port that [`SdCard::with_usb_port`] has.
+    ///
+    /// # Panics
+    /// There is none, or one is plugged in already.
+    pub fn plug_stick(&self, file: &Path) {
+        let stick = card::make_stick(self.folder.path(), file);
+        let path = stick.display();
+        let mut qmp = self.qmp();
+        let drive = format!(
+            "{{\"driver\": \"raw\", \"node-name\": \"stick\", \"read-only\": true, \
+             \"file\": {{\"driver\": \"file\", \"filename\": \"{path}\"}}}}"
+        );
+        qmp.execute_with("blockdev-add", &drive);
+        let device = "{\"driver\": \"usb-storage\", \"drive\": \"stick\", \"bus\": \"usb.0\"}";
+        qmp.execute_with("device_add", device);
+    }
+
     /// Takes the power away: what the guest had not written to its disk is lost.
     pub fn power_cut(&mut self) {
         self.running = None;
