@@ -21,7 +21,7 @@ pub struct Row<'a> {
     pub detected: &'a str,
     /// What was tried, in order; the last one helped.
     pub rungs: &'a str,
-    /// Until the camera was live again.
+    /// Until the camera was live again; zero if it never was anything else.
     pub took: Duration,
     /// From when on, and what was promised.
     pub goal: &'a str,
@@ -37,7 +37,8 @@ pub struct Row<'a> {
 /// It can't be written.
 pub fn record(row: &Row<'_>) {
     let Row { number, fault, detected, rungs, took, goal, how, evidence } = row;
-    let seconds = format!("{:.1} s", took.as_secs_f64());
+    let seconds =
+        if took.is_zero() { "–".to_owned() } else { format!("{:.1} s", took.as_secs_f64()) };
     let cells = [*fault, detected, rungs, &seconds, goal, how, evidence];
     let line = cells.map(|cell| cell.replace(['\t', '\n', '|'], " ")).join("\t");
     println!("fault {number}: {line}");

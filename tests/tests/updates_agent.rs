@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use stories::faults::{Row, record};
 use stories::{Relay, agent, seq_of};
 use tempfile::TempDir;
 use testbed::eventually::{becomes_true, eventually};
@@ -118,6 +119,16 @@ fn an_update_is_fetched_beside_the_pictures_whatever_happens_on_the_way() {
     assert!(first_byte.is_some_and(|first| first >= 1_400_000), "{first_byte:?}");
     // All that time pictures went on, and the owner is told.
     relay.frame_after(first + 5);
+    record(&Row {
+        number: 54,
+        fault: "relay gone, and agent killed, while an update is fetched",
+        detected: "the answer ends early",
+        rungs: "asked again, for what is missing",
+        goal: "live all the time, no byte twice",
+        how: "processes",
+        evidence: "update 0.2.0-20261128.0312: fetched, 6 MB; the updater has it now",
+        ..Row::default()
+    });
     machine.status_says(&format!("update: {NEWER} waiting"));
     machine.says(&json!({"phase": "waiting", "version": NEWER, "why": "it is not 02:00 yet"}));
     machine.status_says(&format!("update: {NEWER} waiting: it is not 02:00 yet"));

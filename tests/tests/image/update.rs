@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use stories::Relay;
-use stories::faults::{Row, record};
+use stories::faults::{Row, record, record_boot};
 use stories::guest::{SOON, new_pictures};
 use stories::journal::line_after;
 use stories::sdcard::{VIVID, card_for, with_vivid};
@@ -126,7 +126,24 @@ fn is_kept(machine: &mut Machine, slot: &str, path: &Path) {
 /// A downgrade: state of an older kind is gone, the configuration is not.
 fn on_purpose(machine: &mut Machine, relay: &Relay, good: &Path) {
     let file = format!("/boot/firmware/{}", name_of(good));
+    // Not by itself, and not where it could not be noted.
     machine.run_within(INSTALLED, &format!("! stillwatch-updater install {file}"));
+    machine.run("dd if=/dev/zero of=/data/fill bs=1M status=none; sync");
+    let install = format!("stillwatch-updater install {file} --older");
+    let said = machine.try_run(INSTALLED, &install).expect("an answer");
+    println!("{}", said.text);
+    assert!(said.status != 0 && said.text.contains("it can't be noted"), "{}", said.text);
+    machine.run("rm /data/fill; sync");
+    record(&Row {
+        number: 53,
+        fault: "update with a full data partition",
+        detected: "before a byte is written",
+        rungs: "refused",
+        goal: "nothing written, live all the time",
+        how: "QEMU",
+        evidence: said.text.trim().lines().next_back().unwrap_or_default(),
+        ..Row::default()
+    });
     machine.begin(&format!("stillwatch-updater install {file} --older --reboot"));
     is_kept(machine, "B", good);
     new_pictures("of the older system", relay, SOON);
@@ -336,6 +353,19 @@ fn the_power_is_cut_in_the_middle_of_an_update() {
         println!("cut {number} after {moment:?}: {}", slot.trim());
         assert!(["rauc.slot=A", "rauc.slot=B"].contains(&slot.trim()), "{slot}");
         new_pictures("after the cut", &relay, SOON);
+        record_boot(
+            &machine,
+            "stillwatch: slot",
+            &Row {
+                number: 52,
+                fault: "power cut in the middle of an update",
+                detected: "the updater's record, at each boot",
+                rungs: "one of the two systems, and the update goes on",
+                goal: "the boot",
+                how: "QEMU",
+                ..Row::default()
+            },
+        );
         // Whatever was cut, it ends as it would have.
         machine.eventually(
             "the update",
