@@ -9,9 +9,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
 use nix::unistd::sethostname;
+use runtime::card::Writable;
 use runtime::files::{Survives, keep_secret, publish};
 use runtime::settings::written::Mistake;
 
@@ -300,31 +299,6 @@ fn tell_here(run: &Path, finding: &Finding, report: &str) {
     }
     if let Err(error) = write_files(run, &files, &[MISTAKES_HERE]) {
         tracing::warn!("{error}");
-    }
-}
-
-/// The card, writable for as long as this lives. A folder that is no mount of its own is as it is.
-struct Writable<'a>(&'a Path);
-
-impl<'a> Writable<'a> {
-    fn new(card: &'a Path) -> Writable<'a> {
-        remount(card, MsFlags::empty());
-        Writable(card)
-    }
-}
-
-impl Drop for Writable<'_> {
-    fn drop(&mut self) {
-        remount(self.0, MsFlags::MS_RDONLY);
-    }
-}
-
-fn remount(card: &Path, more: MsFlags) {
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    match mount(None::<&str>, card, None::<&str>, flags | more, None::<&str>) {
-        // EINVAL: it is no mount of its own.
-        Ok(()) | Err(Errno::EINVAL) => {}
-        Err(error) => tracing::warn!("{}: can't be remounted: {error}", card.display()),
     }
 }
 

@@ -29,7 +29,7 @@ use crate::respond::{self, LOOK, Response};
 use crate::scale::Scaler;
 use crate::status;
 use crate::store::Store;
-use crate::updates::Updates;
+use crate::updates::{Folder, Published, Served, Updates};
 use crate::upgrade::Offer;
 use crate::view::owner::{self, Owner};
 use crate::view::page::{Asked, Pages};
@@ -195,8 +195,8 @@ impl Site {
             }),
             Target::UploadSocket(id) => self.upload_socket(&id, request),
             Target::Update(id) => self.offer(&id, &request),
-            Target::Bundle(sha256) => self.download(&sha256, &request).await,
-            Target::Blocks(sha256) => self.blocks(&sha256, &request).await,
+            Target::Bundle(sha256) => self.download(&sha256, Served::bundle, &request).await,
+            Target::Blocks(sha256) => self.download(&sha256, Served::blocks, &request).await,
             Target::CameraHealth(id) => self.with(&id, |c| status::camera_health(c, now)),
             Target::Health => status::health(&self.store),
             Target::Status => status::status(self, now),
@@ -252,16 +252,17 @@ impl Site {
         }
     }
 
-    async fn download(&self, sha256: &str, request: &Request) -> Response {
+    async fn download(
+        &self,
+        sha256: &str,
+        file: fn(&Folder, &Published) -> Served,
+        request: &Request,
+    ) -> Response {
         match self.may_update(None, request) {
-            Ok(()) => self.updates.download(sha256, &request.method, &request.headers).await,
-            Err(refused) => *refused,
-        }
-    }
-
-    async fn blocks(&self, sha256: &str, request: &Request) -> Response {
-        match self.may_update(None, request) {
-            Ok(()) => self.updates.blocks(sha256, &request.method, &request.headers).await,
+            Ok(()) => {
+                let Request { method, headers, .. } = request;
+                self.updates.download(sha256, file, method, headers).await
+            }
             Err(refused) => *refused,
         }
     }

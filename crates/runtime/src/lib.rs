@@ -4,6 +4,7 @@
 //! Nothing about pictures, cameras or HTTP belongs here, and no decision about health (that is
 //! `ladder`): only the thin, bounded effects that both programs need in the same way.
 
+pub mod card;
 pub mod child;
 pub mod clock;
 pub mod event;

@@ -91,31 +91,31 @@ struct Transfer {
 
 /// A file of a published update.
 #[derive(Debug)]
-pub(super) struct Served<'a> {
+pub(crate) struct Served {
     path: PathBuf,
     bytes: u64,
     etag: HeaderValue,
-    version: &'a Version,
+    version: Version,
 }
 
-impl<'a> Served<'a> {
+impl Served {
     /// The bundle itself.
-    pub(super) fn bundle(folder: &Folder, update: &'a Published) -> Served<'a> {
+    pub(crate) fn bundle(folder: &Folder, update: &Published) -> Served {
         Served {
             path: folder.bundle(&update.sha256),
             bytes: update.bytes,
             etag: etag(&update.sha256),
-            version: &update.version,
+            version: update.version.clone(),
         }
     }
 
     /// The list of its blocks.
-    pub(super) fn blocks(folder: &Folder, update: &'a Published) -> Served<'a> {
+    pub(crate) fn blocks(folder: &Folder, update: &Published) -> Served {
         Served {
             path: folder.blocks(&update.sha256),
             bytes: list_bytes(update.bytes),
             etag: etag(&format!("{}.blocks", update.sha256)),
-            version: &update.version,
+            version: update.version.clone(),
         }
     }
 }
@@ -128,7 +128,7 @@ fn etag(text: &str) -> HeaderValue {
 /// Answers for one.
 pub(super) async fn answer(
     updates: &Arc<Updates>,
-    served: Served<'_>,
+    served: Served,
     method: &Method,
     headers: &HeaderMap,
 ) -> Response {

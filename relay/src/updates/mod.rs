@@ -32,6 +32,7 @@ use frame::version::Version;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::{Semaphore, oneshot};
 
+pub(crate) use download::Served;
 pub(crate) use folder::Folder;
 pub(crate) use index::{Channel, Published, is_sha256};
 pub(crate) use standing::{Rejection, Wish};
@@ -40,7 +41,6 @@ pub(crate) use thread::Known;
 use crate::board::Board;
 use crate::metrics::UpdateCounts;
 use crate::respond::{self, Response};
-use download::Served;
 use offer::Asks;
 use pace::Pace;
 use thread::{Letter, Shared, Thread};
@@ -167,35 +167,19 @@ impl Updates {
         }
     }
 
-    /// Answers `GET /updates/SHA256.raucb`.
+    /// Answers `GET /updates/SHA256.raucb` and `.blocks`: `file` says which.
     pub(crate) async fn download(
         self: &Arc<Self>,
         sha256: &str,
+        file: fn(&Folder, &Published) -> Served,
         method: &Method,
         headers: &HeaderMap,
     ) -> Response {
         match self.known().index.find(sha256) {
             Some(update) => {
-                let bundle = Served::bundle(&self.folder, update);
-                download::answer(self, bundle, method, headers).await
+                download::answer(self, file(&self.folder, update), method, headers).await
             }
-            None => not_published(),
-        }
-    }
-
-    /// Answers `GET /updates/SHA256.blocks`.
-    pub(crate) async fn blocks(
-        self: &Arc<Self>,
-        sha256: &str,
-        method: &Method,
-        headers: &HeaderMap,
-    ) -> Response {
-        match self.known().index.find(sha256) {
-            Some(update) => {
-                let blocks = Served::blocks(&self.folder, update);
-                download::answer(self, blocks, method, headers).await
-            }
-            None => not_published(),
+            None => respond::not_found("no update of this name is published here"),
         }
     }
 
@@ -239,10 +223,6 @@ impl Updates {
         let answer = tokio::time::timeout(DECIDED_WITHIN, answer).await;
         answer.map_err(|_| busy())?.map_err(|_| busy())?
     }
-}
-
-fn not_published() -> Response {
-    respond::not_found("no update of this name is published here")
 }
 
 fn rejection(rejected: &Rejected) -> Option<Rejection> {

@@ -13,8 +13,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
+use runtime::card::Writable;
 use runtime::files::{Survives, replace};
 
 use crate::place::Place;
@@ -55,31 +54,6 @@ fn overwrite(path: &Path, text: &[u8]) -> io::Result<()> {
         }
         // There is nothing that could be lost.
         _ => replace(path, text, Survives::PowerCut),
-    }
-}
-
-/// The card, writable for as long as this lives, as provisioning does it. A folder that is no mount is as it is.
-struct Writable<'a>(&'a Path);
-
-impl<'a> Writable<'a> {
-    fn new(card: &'a Path) -> Writable<'a> {
-        remount(card, MsFlags::empty());
-        Writable(card)
-    }
-}
-
-impl Drop for Writable<'_> {
-    fn drop(&mut self) {
-        remount(self.0, MsFlags::MS_RDONLY);
-    }
-}
-
-fn remount(card: &Path, more: MsFlags) {
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    match mount(None::<&str>, card, None::<&str>, flags | more, None::<&str>) {
-        // EINVAL: it is no mount of its own.
-        Ok(()) | Err(Errno::EINVAL) => {}
-        Err(error) => tracing::warn!("{}: can't be remounted: {error}", card.display()),
     }
 }
 
