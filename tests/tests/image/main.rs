@@ -212,8 +212,8 @@ fn a_raspberry_pi_boots_it() {
     let relay = "[relay]\nurl = \"https://192.0.2.1/\"\npassword = \"none\"\n";
     card.write("stillwatch.toml", format!("{relay}[camera]\nsource = \"pattern\"\n"));
     // An emulated Pi has no network that Debian's kernel drives reliably: as far as it needs none.
-    let console = card.boot_as_pi("Started stillwatch-updater.service", 3 * SOON);
+    let console = card.boot_as_pi("Started stillwatch-agent.service", 3 * SOON);
     assert!(console.contains("stillwatch: slot A on mmcblk"), "{console}");
-    assert!(console.contains("Started stillwatch-agent.service"), "{console}");
+    assert!(console.contains("Started stillwatch-updater.service"), "{console}");
     assert!(card.read("stillwatch-status.txt").contains("stillwatch.toml is all right."));
 }
