@@ -8,10 +8,12 @@
 setenv BOOT_ORDER "A B"
 setenv BOOT_A_LEFT 3
 setenv BOOT_B_LEFT 3
+# A slot on trial, for the updater: what it notes on the data partition may not be readable.
+setenv BOOT_TRIAL none
 ${devtype} dev ${devnum}
 if ${devtype} read ${kernel_addr_r} 0x800 1; then
   # Of another length, or damaged: the values above.
-  env import -c ${kernel_addr_r} 0x200 BOOT_ORDER BOOT_A_LEFT BOOT_B_LEFT || echo "stillwatch: no valid variables"
+  env import -c ${kernel_addr_r} 0x200 BOOT_ORDER BOOT_A_LEFT BOOT_B_LEFT BOOT_TRIAL || echo "stillwatch: no valid variables"
 fi
 echo "stillwatch: order ${BOOT_ORDER}, left A ${BOOT_A_LEFT}, B ${BOOT_B_LEFT}"
 
@@ -38,7 +40,7 @@ if test -z "${slot}"; then
 fi
 # The attempt is counted before it is made.
 mw.b ${kernel_addr_r} 0 0x200
-env export -c -s 0x200 ${kernel_addr_r} BOOT_ORDER BOOT_A_LEFT BOOT_B_LEFT
+env export -c -s 0x200 ${kernel_addr_r} BOOT_ORDER BOOT_A_LEFT BOOT_B_LEFT BOOT_TRIAL
 ${devtype} write ${kernel_addr_r} 0x800 1
 
 if test -n "${slot}"; then

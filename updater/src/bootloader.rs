@@ -78,6 +78,37 @@ impl Bootloader {
         }
     }
 
+    /// `slot` is to be started, and has to prove itself; for the case that nothing can be read any more.
+    ///
+    /// # Errors
+    /// The card can't be written.
+    pub(crate) async fn try_out(
+        self,
+        place: &Place,
+        programs: &Programs,
+        slot: Slot,
+    ) -> Result<(), Failed> {
+        match self {
+            Bootloader::UBoot => {
+                let variables = programs.variables().await?;
+                programs.set_variables(place, &variables.on_trial(slot)).await
+            }
+            // What is not kept is on trial.
+            Bootloader::Tryboot => Ok(()),
+        }
+    }
+
+    /// Whether the slot that runs has still to prove itself, by what the boot loader knows.
+    pub(crate) async fn is_on_trial(self, place: &Place, programs: &Programs, slot: Slot) -> bool {
+        match self {
+            Bootloader::UBoot => {
+                let variables = programs.variables().await;
+                variables.is_ok_and(|variables| variables.is_on_trial(slot))
+            }
+            Bootloader::Tryboot => self.kept(place) == Some(slot.other()),
+        }
+    }
+
     /// `failed`, which runs, is not started again.
     ///
     /// # Errors
@@ -124,7 +155,7 @@ impl Bootloader {
         match tryboot::hold(self.kept(place), running, record) {
             Hold::Fine => Ok(()),
             Hold::Repair => name(place, running).await,
-            Hold::Refuse(why) => Err(Failed(why)),
+            Hold::Refuse(why) => Err(Failed::here(why)),
         }
     }
 }
@@ -138,12 +169,15 @@ async fn name(place: &Place, slot: Slot) -> Result<(), Failed> {
     let write = tokio::task::spawn_blocking(move || tryboot::file::write(&place, slot));
     match timeout(WRITTEN_WITHIN, write).await {
         Ok(Ok(written)) => {
-            written.map_err(|error| Failed(format!("{}: {error}", tryboot::file::NAME)))
+            written.map_err(|error| Failed::here(format!("{}: {error}", tryboot::file::NAME)))
         }
-        Ok(Err(panicked)) => Err(Failed(panicked.to_string())),
+        Ok(Err(panicked)) => Err(Failed::here(panicked.to_string())),
         Err(_) => {
             let seconds = WRITTEN_WITHIN.as_secs();
-            Err(Failed(format!("{} can't be written within {seconds} s", tryboot::file::NAME)))
+            Err(Failed::here(format!(
+                "{} can't be written within {seconds} s",
+                tryboot::file::NAME
+            )))
         }
     }
 }

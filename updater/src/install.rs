@@ -17,7 +17,7 @@ use crate::place::{Place, Running};
 use crate::programs::{Bundle, Failed, Programs};
 use crate::record::{Became, Record, UnderWay};
 use crate::slot::Slot;
-use crate::{layers, sight};
+use crate::{layers, sight, source};
 
 /// How often it is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_secs(5);
@@ -40,6 +40,12 @@ pub(crate) enum NotInstalled {
     Record(#[from] io::Error),
 }
 
+impl NotInstalled {
+    fn of(failed: Failed) -> NotInstalled {
+        if failed.bundles { NotInstalled::Bad(failed) } else { NotInstalled::Failed(failed) }
+    }
+}
+
 /// What an installation needs to know.
 #[derive(Debug)]
 pub(crate) struct Installer<'a> {
@@ -55,7 +61,7 @@ impl Installer<'_> {
     /// # Errors
     /// It is none.
     pub(crate) async fn look(&self, path: &Path, record: &Record) -> Result<Bundle, NotInstalled> {
-        let bundle = self.programs.look_into(path).await.map_err(NotInstalled::Bad)?;
+        let bundle = self.programs.look_into(path).await.map_err(NotInstalled::of)?;
         judge(&bundle, self.running, record, self.asked)?;
         Ok(bundle)
     }
@@ -72,10 +78,18 @@ impl Installer<'_> {
     ) -> Result<(), NotInstalled> {
         let Installer { place, programs, running, .. } = self;
         let _lock = lock(place)?;
-        self.programs.read_whole(path).await.map_err(NotInstalled::Bad)?;
+        self.programs.read_whole(path).await.map_err(NotInstalled::of)?;
         let version = &bundle.version;
         let slot = running.slot.other();
         let mut record = Record::read(&place.state);
+        if record.under_way.as_ref().is_some_and(|update| update.slot == running.slot) {
+            // The other slot has the only system that is known to be good.
+            return Err(NotInstalled::Failed(Failed::here("the system that runs is on trial")));
+        }
+        if self.asked == Asked::Again {
+            // Once: what is taken back again is not tried for ever.
+            source::forget_handed(place);
+        }
         let held = running.bootloader.hold(place, running.slot, &record).await;
         held.map_err(NotInstalled::Failed)?;
         let baseline = sight::baseline(place, programs).await;
@@ -88,6 +102,7 @@ impl Installer<'_> {
             starts: 0,
             tries: 0,
             failed: None,
+            boot: place.boot_id(),
         });
         record.write(&place.state)?;
         // Nothing can go back to what the other slot kept, as of now.
@@ -97,7 +112,12 @@ impl Installer<'_> {
             format_args!("installing {version} into slot {slot}, from {}", path.display()),
         );
         let written = self.write(path, tell).await;
-        match written.and_then(|()| is_in(slot, version, &rauc_says(place))) {
+        let written = written.and_then(|()| is_in(slot, version, &rauc_says(place)));
+        let written = match written {
+            Ok(()) => running.bootloader.try_out(place, programs, slot).await,
+            failed @ Err(_) => failed,
+        };
+        match written {
             Ok(()) => {
                 if let Some(update) = &mut record.under_way {
                     update.installed = true;
@@ -172,7 +192,7 @@ fn is_in(slot: Slot, version: &Version, noted: &str) -> Result<(), Failed> {
         return Ok(());
     }
     let there = there.unwrap_or("something unknown");
-    Err(Failed(format!("slot {slot} has {there} now, and not {version}")))
+    Err(Failed::here(format!("slot {slot} has {there} now, and not {version}")))
 }
 
 /// What updates are about, in the journal.
@@ -186,6 +206,11 @@ pub(crate) fn starting(version: &Version) -> String {
 
 pub(crate) fn wall_s() -> i64 {
     clock::wall_us() / 1_000_000
+}
+
+/// Whether somebody installs at the moment.
+pub(crate) fn is_busy(place: &Place) -> bool {
+    matches!(lock(place), Err(NotInstalled::Busy))
 }
 
 /// One at a time: the service, or somebody at the command line.

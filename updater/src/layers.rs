@@ -9,17 +9,22 @@ use std::path::PathBuf;
 
 use crate::place::Place;
 
-/// What there is more than one version of; the first version's have no folder of their own.
-const FOLDERS: [&str; 3] = ["agent", "healer", "provision"];
+/// What there is more than one version of; the first version's have no folder of their own. Not `provision`: there a later
+/// system's own is mounted.
+const FOLDERS: [&str; 2] = ["agent", "healer"];
 
-/// Removes what is older than the running system's own: the system that it belonged to is about to be written over.
+/// No system is expected to have a higher number.
+const HIGHEST: u32 = 99;
+
+/// Removes what is not the running system's own: the system that it belonged to is about to be written over.
 pub(crate) fn prune(place: &Place) {
     let data = place.state.parent().map(PathBuf::from).unwrap_or_default();
     let number = fs::read_to_string(place.below("/usr/lib/stillwatch/state")).unwrap_or_default();
     let own: u32 = number.trim().parse().unwrap_or(1);
-    let older = (2..own).map(|version| format!("state-{version}"));
+    let others = (2..=HIGHEST).filter(|version| *version != own);
+    let others = others.map(|version| format!("state-{version}"));
     let first = FOLDERS.iter().map(|name| (*name).to_owned()).filter(|_| own > 1);
-    for name in older.chain(first) {
+    for name in others.chain(first) {
         match fs::remove_dir_all(data.join(&name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!("{}/{name}: {error}", data.display());
@@ -35,7 +40,7 @@ mod tests {
     use crate::place::tests::place;
 
     #[test]
-    fn only_what_is_older_than_the_running_systems_own_goes() {
+    fn what_is_not_the_running_systems_own_goes() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let mut place = place(folder.path());
@@ -56,9 +61,9 @@ mod tests {
             left.sort();
             left
         };
-        assert_eq!(left("3\n"), ["journal", "state-3", "state-4"]);
-        let all = ["agent", "healer", "journal", "provision", "state-2", "state-3", "state-4"];
-        assert_eq!(left("1\n"), all);
-        assert_eq!(left("garbage"), all);
+        assert_eq!(left("3\n"), ["journal", "provision", "state-3"]);
+        let first = ["agent", "healer", "journal", "provision"];
+        assert_eq!(left("1\n"), first);
+        assert_eq!(left("garbage"), first);
     }
 }

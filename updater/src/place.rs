@@ -57,6 +57,12 @@ impl Place {
         self.root.join(path.trim_start_matches('/'))
     }
 
+    /// The boot this is; empty if the kernel does not say.
+    pub(crate) fn boot_id(&self) -> String {
+        let id = fs::read_to_string(self.below("/proc/sys/kernel/random/boot_id"));
+        id.map(|id| id.trim().to_owned()).unwrap_or_default()
+    }
+
     pub(crate) fn agent_status(&self) -> PathBuf {
         self.below("/run/stillwatch-agent/status.json")
     }

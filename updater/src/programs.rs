@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use frame::version::Version;
 use runtime::child::{End, Left, Ran, run};
+use runtime::notify;
 use serde::Deserialize;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -27,6 +28,9 @@ const INSTALLED: Duration = Duration::from_secs(900);
 /// From the healer's order to the end: services stop within 90 s, else systemd kills them.
 const DOWN: Duration = Duration::from_secs(180);
 
+/// Where RAUC mounts a bundle (its `mountprefix`).
+const MOUNTED: &str = "/run/rauc/bundle";
+
 /// What a bundle says of itself, and its signature proves.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Bundle {
@@ -37,8 +41,23 @@ pub(crate) struct Bundle {
 
 /// Why a program did not do what it was asked, as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Failed(pub String);
+#[error("{why}")]
+pub(crate) struct Failed {
+    pub why: String,
+    /// It is the bundle's fault, now and ever.
+    pub bundles: bool,
+}
+
+impl Failed {
+    /// Something here does not work.
+    pub(crate) fn here(why: impl Into<String>) -> Failed {
+        Failed { why: why.into(), bundles: false }
+    }
+
+    fn of_bundle(why: impl Into<String>) -> Failed {
+        Failed { why: why.into(), bundles: true }
+    }
+}
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -63,13 +82,13 @@ impl Programs {
         let Ran { end, output } = run(command, deadline, &self.left).await;
         match end {
             End::Exited(status) if status.success() => Ok(output),
-            End::Exited(_) if name == "rauc" => Err(Failed(complaint(&output))),
+            End::Exited(_) if name == "rauc" => Err(complaint(&output)),
             End::Exited(status) => {
-                Err(Failed(format!("{name}: {status}: {}", last_words(&output))))
+                Err(Failed::here(format!("{name}: {status}: {}", last_words(&output))))
             }
-            End::NotStarted(error) => Err(Failed(format!("{name} can't be run: {error}"))),
+            End::NotStarted(error) => Err(Failed::here(format!("{name} can't be run: {error}"))),
             End::Late | End::Stuck => {
-                Err(Failed(format!("{name} took longer than {} s", deadline.as_secs())))
+                Err(Failed::here(format!("{name} took longer than {} s", deadline.as_secs())))
             }
         }
     }
@@ -82,8 +101,9 @@ impl Programs {
         let mut command = self.program("rauc", ["info", "--output-format=json"]);
         command.arg(bundle);
         let said = self.ask(command, READ).await?;
-        parse(&said)
-            .ok_or_else(|| Failed(format!("it names no version of ours: {}", last_words(&said))))
+        parse(&said).ok_or_else(|| {
+            Failed::of_bundle(format!("it names no version of ours: {}", last_words(&said)))
+        })
     }
 
     /// Reads all of a bundle through the kernel's dm-verity, which notices each byte that is not as it was signed.
@@ -91,10 +111,12 @@ impl Programs {
     /// # Errors
     /// One is not, or it can't be read.
     pub(crate) async fn read_whole(&self, bundle: &Path) -> Result<(), Failed> {
+        // What an interrupted look left, under RAUC's one name.
+        let _ = self.ask(self.program("umount", ["--lazy", MOUNTED]), SOON).await;
         let mut command = self.program("rauc", ["mount"]);
         command.arg(bundle);
         let said = self.ask(command, READ).await?;
-        let folder = mounted_at(&said).ok_or_else(|| Failed(last_words(&said).to_owned()))?;
+        let folder = mounted_at(&said).ok_or_else(|| Failed::here(last_words(&said).to_owned()))?;
         let read = timeout(
             READ,
             tokio::task::spawn_blocking({
@@ -108,9 +130,9 @@ impl Programs {
         let unmounted = self.ask(unmount, SOON).await;
         match read {
             Ok(Ok(Ok(()))) => unmounted.map(|_| ()),
-            Ok(Ok(Err(error))) => Err(Failed(format!("it is damaged: {error}"))),
-            Ok(Err(panicked)) => Err(Failed(panicked.to_string())),
-            Err(_) => Err(Failed(format!("it can't be read within {} s", READ.as_secs()))),
+            Ok(Ok(Err(error))) => Err(Failed::of_bundle(format!("it is damaged: {error}"))),
+            Ok(Err(panicked)) => Err(Failed::here(panicked.to_string())),
+            Err(_) => Err(Failed::here(format!("it can't be read within {} s", READ.as_secs()))),
         }
     }
 
@@ -122,12 +144,16 @@ impl Programs {
         let mut command = self.program("rauc", ["install"]);
         command.arg(bundle);
         let installed = self.ask(command, INSTALLED).await.map(|_| ());
-        // D-Bus starts it again when it is wanted.
+        self.stop_rauc().await;
+        installed
+    }
+
+    /// Ends what RAUC does. D-Bus starts it again when it is wanted.
+    pub(crate) async fn stop_rauc(&self) {
         let stopped = self.ask(self.program("systemctl", ["stop", "rauc.service"]), SOON).await;
         if let Err(error) = stopped {
             tracing::debug!("{error}");
         }
-        installed
     }
 
     /// How far that is, in percent.
@@ -168,7 +194,7 @@ impl Programs {
         }
         let script = place.run.join("fw_setenv");
         std::fs::write(&script, variables.script())
-            .map_err(|error| Failed(format!("{}: {error}", script.display())))?;
+            .map_err(|error| Failed::here(format!("{}: {error}", script.display())))?;
         let mut command = self.program("fw_setenv", ["--script"]);
         command.arg(&script);
         self.ask(command, SOON).await.map(|_| ())
@@ -217,17 +243,18 @@ impl Programs {
 }
 
 /// What RAUC could not do: the last thing that it says, after what it did before.
-fn complaint(said: &str) -> String {
+fn complaint(said: &str) -> Failed {
     if let Some((_, why)) = said.rsplit_once("signature verification failed: ") {
-        return format!("it is not signed with a key that is trusted here ({why})");
+        let why = format!("it is not signed with a key that is trusted here ({why})");
+        return Failed::of_bundle(why);
     }
     if let Some((_, why)) = said.rsplit_once("Invalid bundle format: ") {
-        return format!("it is no whole bundle ({why})");
+        return Failed::of_bundle(format!("it is no whole bundle ({why})"));
     }
     // `rauc-Message: HH:MM:SS.mmm: text`
     let last = said.rsplit("rauc-Message: ").next().unwrap_or(said);
     let text = last.split_once(": ").map_or(last, |(_, text)| text);
-    format!("RAUC could not: {}", last_words(text))
+    Failed::here(format!("RAUC could not: {}", last_words(text)))
 }
 
 /// What a program said last is what went wrong.
@@ -267,7 +294,9 @@ fn read_files(folder: &Path) -> io::Result<()> {
             continue;
         }
         let mut file = File::open(&path)?;
-        while file.read(&mut piece)? > 0 {}
+        while file.read(&mut piece)? > 0 {
+            notify::feed_watchdog();
+        }
     }
     Ok(())
 }
@@ -289,15 +318,14 @@ mod tests {
                        bundle signature... signature verification failed: Verify error: unable to get local issuer \
                        certificate";
         let why = "it is not signed with a key that is trusted here (Verify error: unable to get local issuer certificate)";
-        assert_eq!(complaint(refused), why);
+        assert_eq!(complaint(refused), Failed::of_bundle(why));
         let cut = "rauc-Message: 07:06:00.669: Reading bundle: /x.raucb Invalid bundle format: Signature size (7) exceeds \
                    bundle size";
-        assert_eq!(
-            complaint(cut),
-            "it is no whole bundle (Signature size (7) exceeds bundle size)"
-        );
+        let why = "it is no whole bundle (Signature size (7) exceeds bundle size)";
+        assert_eq!(complaint(cut), Failed::of_bundle(why));
         let other = "rauc-Message: 07:06:00.669: Reading bundle: /x.raucb No space left";
-        assert_eq!(complaint(other), "RAUC could not: Reading bundle: /x.raucb No space left");
+        let why = "RAUC could not: Reading bundle: /x.raucb No space left";
+        assert_eq!(complaint(other), Failed::here(why));
         let said = "Mounted bundle at /run/rauc/bundle. Use 'umount /run/rauc/bundle' to unmount.";
         assert_eq!(mounted_at(said), Some(PathBuf::from("/run/rauc/bundle")));
         let failed =

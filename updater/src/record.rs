@@ -55,6 +55,9 @@ pub(crate) struct UnderWay {
     /// Why it is to be taken back, once that was decided.
     #[serde(default)]
     pub failed: Option<Failure>,
+    /// The kernel's id of the boot in which it was installed.
+    #[serde(default)]
+    pub boot: String,
 }
 
 /// What the old system managed when the update was installed.
@@ -199,6 +202,7 @@ pub(crate) mod tests {
             starts: 0,
             tries: 0,
             failed: None,
+            boot: String::new(),
         }
     }
 

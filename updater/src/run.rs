@@ -21,7 +21,7 @@ use crate::slot::Slot;
 use crate::source::{Found, Stamp, Sticks, found};
 use crate::start::{self, Start};
 use crate::trial::{Trial, Verdict, was_at_fault};
-use crate::{sight, source};
+use crate::{install, sight};
 
 /// Between two looks. A trial's minute is measured with it, an update waits for it.
 const TURN: Duration = Duration::from_secs(5);
@@ -106,6 +106,10 @@ struct Updater {
     doubt: Option<Failure>,
     /// What is under way may be started by us, not only by the next boot.
     again: bool,
+    /// Nothing is noted of an update.
+    is_usual: bool,
+    /// The slot that was being written when this program ended.
+    undo: Option<Slot>,
     sticks: Sticks,
     /// Files that were looked into, and what came of it.
     looked: HashMap<Stamp, Looked>,
@@ -119,13 +123,20 @@ impl Updater {
         let mut record = Record::read(&place.state);
         let Running { bootloader, slot, version, .. } = &running;
         tracing::info!("{version} runs in slot {slot}");
-        let start = Start::of(*slot, &record, *bootloader, bootloader.kept(&place));
+        // Somebody installs by hand: that is not ours to judge.
+        let start = if install::is_busy(&place) {
+            Start::Waits
+        } else {
+            Start::of(*slot, &record, *bootloader, bootloader.kept(&place), &place.boot_id())
+        };
         start.note(&mut record, wall_s());
+        let is_usual = start == Start::Usual;
+        let mut undo = None;
         let mut doubt = None;
         let mut again = false;
         let mut stage = Stage::Starting;
         match start {
-            Start::Usual => {}
+            Start::Usual | Start::Waits => {}
             Start::Alone(_) => Event::UpdateKept
                 .say(ABOUT, format_args!("{version} is kept, because {}", start::ALONE)),
             Start::Kept(_) => say_kept(version, *slot),
@@ -146,10 +157,13 @@ impl Updater {
                 say_taken_back(&update.version, &failure.why);
                 running.bootloader.is_bad(&place, update.slot);
             }
-            Start::Interrupted(update) => Event::UpdateNotInstalled.say(
-                ABOUT,
-                format_args!("{} is not installed: {}", update.version, start::INTERRUPTED),
-            ),
+            Start::Interrupted(update) => {
+                undo = Some(update.slot).filter(|_| update.boot == place.boot_id());
+                Event::UpdateNotInstalled.say(
+                    ABOUT,
+                    format_args!("{} is not installed: {}", update.version, start::INTERRUPTED),
+                );
+            }
         }
         let updater = Updater {
             programs: Programs::new(&place),
@@ -159,6 +173,8 @@ impl Updater {
             stage,
             doubt,
             again,
+            is_usual,
+            undo,
             sticks: Sticks::default(),
             looked: HashMap::new(),
             published: None,
@@ -182,7 +198,7 @@ impl Updater {
         match &mut self.stage {
             Stage::Trial(trial, version) => {
                 let version = version.clone();
-                let seen = sight::seen(&self.place, &self.programs, &self.running.version).await;
+                let seen = sight::seen(&self.place, &self.programs).await;
                 let verdict = trial.judge(now, &seen);
                 let missing = trial.missing().join("; ");
                 let why = Some(missing).filter(|missing| !missing.is_empty());
@@ -195,12 +211,37 @@ impl Updater {
             }
             Stage::Starting => {
                 self.publish(Phase::Idle, None, None, None);
-                if self.programs.has_started().await && self.is_good().await {
-                    self.stage = Stage::Ready;
+                self.undo().await;
+                if self.programs.has_started().await {
+                    self.started().await;
                 }
             }
             Stage::Ready if self.doubt.is_some() => self.settle_doubt(now),
             Stage::Ready => self.look().await,
+        }
+    }
+
+    /// All has started: is it a system that was kept?
+    async fn started(&mut self) {
+        let Running { bootloader, slot, .. } = self.running;
+        if self.is_usual && bootloader.is_on_trial(&self.place, &self.programs, slot).await {
+            // Without the data partition there is no trial, and what can't bring that up is none to keep.
+            let why = "what is noted of it can't be read: it has no data partition".to_owned();
+            let version = self.running.version.clone();
+            return self.take_back(&version, Failure { why, network_only: false }).await;
+        }
+        if self.is_good().await {
+            self.stage = Stage::Ready;
+        }
+    }
+
+    /// An installation that this program was in the middle of when it ended: RAUC may still be at it.
+    async fn undo(&mut self) {
+        let Some(slot) = self.undo.take() else { return };
+        self.programs.stop_rauc().await;
+        let Running { bootloader, .. } = self.running;
+        if let Err(error) = bootloader.take_back(&self.place, &self.programs, slot).await {
+            tracing::error!("{error}");
         }
     }
 
@@ -231,12 +272,7 @@ impl Updater {
     }
 
     async fn take_back(&mut self, version: &Version, failure: Failure) {
-        let mut record = Record::read(&self.place.state);
         let why = failure.why.clone();
-        if let Some(update) = &mut record.under_way {
-            update.failed = Some(failure);
-        }
-        self.write(&record);
         let Running { bootloader, slot, .. } = self.running;
         Event::UpdateTakenBack.say(
             ABOUT,
@@ -245,9 +281,17 @@ impl Updater {
                 slot.other()
             ),
         );
-        if let Err(error) = bootloader.take_back(&self.place, &self.programs, slot).await {
-            // Its attempts are used up all the same.
-            tracing::error!("{error}");
+        match bootloader.take_back(&self.place, &self.programs, slot).await {
+            Ok(()) => {
+                // Only now: with this noted, whoever is here again is alone.
+                let mut record = Record::read(&self.place.state);
+                if let Some(update) = &mut record.under_way {
+                    update.failed = Some(failure);
+                }
+                self.write(&record);
+            }
+            // Each start is another attempt, and they are counted.
+            Err(error) => tracing::error!("{error}"),
         }
         bootloader.is_bad(&self.place, slot);
         let reason = format!("the update {version} did not prove itself: {why}");
@@ -336,7 +380,7 @@ impl Updater {
             self.looked.clear();
         }
         let bundle = looked.bundle(clock::mono());
-        self.looked.insert(file.stamp, looked);
+        self.looked.insert(file.stamp.clone(), looked);
         bundle
     }
 
@@ -349,10 +393,6 @@ impl Updater {
         let version = bundle.version.clone();
         self.publish(Phase::Installing, Some(&version), Some(0), None);
         let asked = asked(file.origin);
-        if file.origin == (Origin::Relay { now: true }) {
-            // Once: what is taken back again is not tried for ever.
-            source::forget_handed(&self.place);
-        }
         let installed = {
             let (place, programs, running) =
                 (self.place.clone(), self.programs.clone(), self.running.clone());
@@ -373,7 +413,7 @@ impl Updater {
                         Looked::Later(bundle.clone(), Mono::from_boot(now + AGAIN_AFTER))
                     }
                 };
-                self.looked.insert(file.stamp, looked);
+                self.looked.insert(file.stamp.clone(), looked);
                 self.refuse(file, Some(&version), &error);
             }
         }
@@ -405,7 +445,10 @@ impl Updater {
             NotInstalled::Bad(_)
                 | NotInstalled::Refused(Refusal::Compatible { .. } | Refusal::Older { .. })
         );
-        if never && let Some(version) = version.cloned().or_else(offered) {
+        if never
+            && file.origin != Origin::Hand
+            && let Some(version) = version.cloned().or_else(offered)
+        {
             let mut record = Record::read(&self.place.state);
             let why = Some(error.to_string());
             record.remember(Past { version, became: Became::Refused, why, wall_s: wall_s() });
@@ -566,7 +609,7 @@ mod tests {
         programs(&bin);
         let mut place = place(folder.path());
         place.path = bin.display().to_string();
-        std::fs::create_dir_all(place.below(source::CARD)).unwrap();
+        std::fs::create_dir_all(place.below(crate::source::CARD)).unwrap();
         tryboot::file::write(&place, Slot::A).unwrap();
         Record { under_way: Some(under_way("0.2.0-2.0")), ..Record::default() }
             .write(&place.state)

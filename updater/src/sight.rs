@@ -1,10 +1,10 @@
 //! What can be seen of the machine: the agent's status, the healer's, systemd's.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use frame::version::Version;
 use runtime::clock;
 use runtime::files::{Survives, replace};
 use runtime::heal;
@@ -39,6 +39,8 @@ struct Status {
 #[derive(Debug, Deserialize)]
 struct OrganStatus {
     last_success_ms: Option<u64>,
+    #[serde(default)]
+    trouble: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,6 +65,12 @@ impl Status {
         age.is_some_and(|age| age.as_secs_f64() < lately)
     }
 
+    /// Whether uploads work: lately one arrived, or none had to, because nobody watches.
+    fn uploads(&self) -> bool {
+        let OrganStatus { last_success_ms, trouble } = &self.upload;
+        self.works(&self.upload) || (last_success_ms.is_some() && trouble.is_none())
+    }
+
     fn ill(&self) -> Vec<(String, bool)> {
         let ill = self.ladders.iter().filter(|it| it.ill_ms.is_some() && it.organ != CLOCK);
         ill.map(|it| (it.organ.clone(), it.resting)).collect()
@@ -75,7 +83,7 @@ pub(crate) fn machine(place: &Place) -> Machine {
     Machine {
         agent: status.is_some(),
         frames: status.as_ref().is_some_and(|it| it.works(&it.camera)),
-        uploads: status.as_ref().is_some_and(|it| it.works(&it.upload)),
+        uploads: status.as_ref().is_some_and(Status::uploads),
         ill: status.as_ref().map(Status::ill).unwrap_or_default(),
         undervoltage: status.as_ref().and_then(|it| it.undervoltage).unwrap_or(false),
         reboots_left: healer(place).reboots_left,
@@ -86,26 +94,28 @@ pub(crate) fn machine(place: &Place) -> Machine {
 /// How it is before an update.
 pub(crate) async fn baseline(place: &Place, programs: &Programs) -> Baseline {
     let status = Status::read(&place.agent_status());
-    let uploads = status.is_some_and(|it| it.works(&it.upload));
+    let uploads = status.is_some_and(|it| it.uploads());
     Baseline { uploads, failed: programs.failed_units().await }
 }
 
 /// How a system on trial is.
-pub(crate) async fn seen(place: &Place, programs: &Programs, running: &Version) -> Seen {
+pub(crate) async fn seen(place: &Place, programs: &Programs) -> Seen {
     let status = Status::read(&place.agent_status());
-    let works = |organ: fn(&Status) -> &OrganStatus| {
-        status.as_ref().is_some_and(|status| status.works(organ(status)))
-    };
     Seen {
         started: programs.has_started().await,
         failed: programs.failed_units().await,
-        frame: works(|it| &it.camera),
-        upload: works(|it| &it.upload),
-        clock: clock::wall_us() / 1_000_000 >= running.made_after_s(),
+        frame: status.as_ref().is_some_and(|it| it.works(&it.camera)),
+        upload: status.as_ref().is_some_and(Status::uploads),
+        clock: clock::wall_us() / 1_000_000 >= floor(place),
         data: data_is_kept(place),
         ill: status.iter().flat_map(Status::ill).map(|(organ, _)| organ).collect(),
         reboot_wanted: healer(place).reboot_wanted,
     }
+}
+
+/// Before which no clock is right, in seconds since the epoch: when the system was made, as the initrd takes it.
+fn floor(place: &Place) -> i64 {
+    fs::metadata(place.below("/usr/lib/clock-epoch")).map_or(0, |file| file.mtime())
 }
 
 fn healer(place: &Place) -> heal::State {
@@ -183,9 +193,13 @@ mod tests {
         assert!(seen.agent && seen.frames && seen.uploads && seen.undervoltage);
         assert_eq!(seen.ill, [("wifi".to_owned(), true)]);
         assert_eq!(seen.reboots_left, 2);
-        // No picture for more than a minute.
+        // No picture for more than a minute; an upload need not come, unless something is wrong.
         write(place.agent_status(), &status(61, ""));
-        assert!(!machine(&place).frames);
+        let seen = machine(&place);
+        assert!(!seen.frames && seen.uploads);
+        let trouble = status(61, "").replace("61000}", "61000,\"trouble\":\"no network\"}");
+        write(place.agent_status(), &trouble);
+        assert!(!machine(&place).uploads);
         // Left behind by an agent that is gone.
         let old = status(1, "").replacen("written_ms\":", "written_ms\":0,\"was\":", 1);
         write(place.agent_status(), &old);

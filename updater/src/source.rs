@@ -1,10 +1,12 @@
 //! Where bundles are: what the agent fetched, and what somebody brought on the card's first partition or on a stick.
 
 use std::collections::HashMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use runtime::update::{FOLDER, HANDED, Handed};
 
@@ -23,6 +25,12 @@ const STICK: &str = "/run/stillwatch-stick";
 /// What sticks are formatted with, in the order in which it is tried.
 const FILE_SYSTEMS: [&str; 3] = ["vfat", "exfat", "ext4"];
 
+/// Longest note that is read, in bytes.
+const MAX_NOTE: u64 = 4 << 10;
+
+/// So many turns a stick with bundles is not looked at again.
+const RARELY: u32 = 12;
+
 /// More in one folder are not looked at.
 const MAX_BUNDLES: usize = 8;
 
@@ -38,20 +46,20 @@ pub(crate) struct Found {
 }
 
 /// What tells one file from another that takes its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Not by its inode: FAT has none, and the kernel gives it another one each time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Stamp {
-    device: u64,
-    inode: u64,
+    path: PathBuf,
     bytes: u64,
-    changed: i64,
+    changed: (i64, i64),
 }
 
 impl Stamp {
     fn of(path: &Path) -> Option<Stamp> {
         // Whose folder it is decides what a name leads to; what is read must be a file itself.
         let file = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
-        let (device, inode) = (file.dev(), file.ino());
-        Some(Stamp { device, inode, bytes: file.len(), changed: file.mtime() })
+        let changed = (file.mtime(), file.mtime_nsec());
+        Some(Stamp { path: path.to_owned(), bytes: file.len(), changed })
     }
 }
 
@@ -65,11 +73,21 @@ pub(crate) fn found(place: &Place) -> Vec<Found> {
 fn handed(place: &Place) -> Option<Found> {
     let folder = place.below(AGENT).join(FOLDER);
     let Handed { version, file, now } =
-        serde_json::from_slice(&fs::read(folder.join(HANDED)).ok()?).ok()?;
+        serde_json::from_slice(&read_note(&folder.join(HANDED))?).ok()?;
     let is_name = Path::new(&file).file_name().is_some_and(|name| name == file.as_str());
     let path = folder.join(file);
     let stamp = Stamp::of(&path).filter(|_| is_name)?;
     Some(Found { path, origin: Origin::Relay { now }, offered: Some(version), stamp })
+}
+
+/// The agent may have put anything there: a link, something that is never read to its end.
+fn read_note(path: &Path) -> Option<Vec<u8>> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let note = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).ok()?;
+    let mut text = Vec::new();
+    let is_file = note.metadata().is_ok_and(|note| note.is_file());
+    note.take(MAX_NOTE).read_to_end(&mut text).ok().filter(|_| is_file)?;
+    Some(text)
 }
 
 /// Takes away the agent's note, and leaves its bundle.
@@ -105,6 +123,7 @@ pub(crate) struct Sticks {
     /// Partitions that are plugged in, and whether there was a bundle.
     seen: HashMap<String, bool>,
     mounted: bool,
+    turns: u32,
 }
 
 impl Sticks {
@@ -112,8 +131,9 @@ impl Sticks {
     pub(crate) fn look(&mut self, place: &Place) -> Vec<Found> {
         let plugged = partitions(&place.below("/sys/class/block"));
         self.seen.retain(|name, _| plugged.contains(name));
+        self.turns = (self.turns + 1) % RARELY;
         for name in plugged {
-            if self.seen.get(&name) == Some(&false) {
+            if self.seen.get(&name).is_some_and(|bundles| !bundles || self.turns != 0) {
                 continue;
             }
             let found =

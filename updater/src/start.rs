@@ -22,15 +22,19 @@ pub(crate) enum Start {
     Again(UnderWay),
     /// The power was cut while the new one was being installed: it was never started.
     Interrupted(UnderWay),
+    /// It is no boot at all: this program was started again. What was installed waits for the next one.
+    Waits,
 }
 
 impl Start {
-    /// `kept` is what the boot loader starts without being told anything, where there is such a slot.
+    /// `kept` is what the boot loader starts without being told anything, where there is such a slot; `boot` is the
+    /// kernel's id of this boot.
     pub(crate) fn of(
         booted: Slot,
         record: &Record,
         bootloader: Bootloader,
         kept: Option<Slot>,
+        boot: &str,
     ) -> Start {
         let Some(update) = record.under_way.clone() else { return Start::Usual };
         let ours = update.slot == booted;
@@ -40,6 +44,7 @@ impl Start {
             // Chosen for this boot before that could be noted: RAUC chooses last of all.
             None if ours => Start::Trial(update),
             _ if !update.installed => Start::Interrupted(update),
+            None if !boot.is_empty() && update.boot == boot => Start::Waits,
             Some(failure) => Start::FellBack(update.clone(), failure.clone()),
             None if may_again(&update, bootloader) => Start::Again(update),
             None => Start::FellBack(update.clone(), did_not_come_up(&update)),
@@ -49,7 +54,7 @@ impl Start {
     /// Notes what has ended with it, or begun. What a fall back means is not known at once, if the network is in doubt.
     pub(crate) fn note(&self, record: &mut Record, wall_s: i64) {
         match self {
-            Start::Usual | Start::Again(_) => {}
+            Start::Usual | Start::Again(_) | Start::Waits => {}
             Start::Trial(update) => {
                 let starts = update.starts + 1;
                 record.under_way = Some(UnderWay { installed: true, starts, ..update.clone() });
@@ -71,7 +76,7 @@ impl Start {
 pub(crate) const ALONE: &str = "the system before it does not start any more";
 
 /// Why it is not installed.
-pub(crate) const INTERRUPTED: &str = "the machine was restarted while it was being installed";
+pub(crate) const INTERRUPTED: &str = "it was interrupted while it was being installed";
 
 /// U-Boot has tried it as often as it may be, when it goes back.
 fn may_again(update: &UnderWay, bootloader: Bootloader) -> bool {
@@ -104,13 +109,13 @@ mod tests {
     /// It is in slot B.
     fn start(booted: Slot, update: UnderWay, bootloader: Bootloader, kept: Option<Slot>) -> Start {
         let record = Record { under_way: Some(update), ..Record::default() };
-        Start::of(booted, &record, bootloader, kept)
+        Start::of(booted, &record, bootloader, kept, "this")
     }
 
     #[test]
     fn the_slot_that_runs_says_what_became_of_the_update() {
         let installed = |installed| UnderWay { installed, ..update() };
-        assert_eq!(Start::of(Slot::A, &Record::default(), U_BOOT, None), Start::Usual);
+        assert_eq!(Start::of(Slot::A, &Record::default(), U_BOOT, None, "this"), Start::Usual);
         for it in [installed(true), installed(false)] {
             assert_eq!(start(Slot::B, it.clone(), U_BOOT, None), Start::Trial(it));
         }
@@ -122,6 +127,19 @@ mod tests {
         assert_eq!(start(Slot::B, failed.clone(), U_BOOT, None), Start::Alone(failed.clone()));
         let back = Start::FellBack(failed.clone(), failure);
         assert_eq!(start(Slot::A, failed, TRYBOOT, Some(Slot::A)), back);
+    }
+
+    #[test]
+    fn a_program_that_is_started_again_is_no_boot() {
+        for bootloader in [U_BOOT, TRYBOOT] {
+            let here = UnderWay { boot: "this".to_owned(), ..update() };
+            assert_eq!(start(Slot::A, here.clone(), bootloader, Some(Slot::A)), Start::Waits);
+            let half = UnderWay { installed: false, ..here };
+            let start = start(Slot::A, half.clone(), bootloader, Some(Slot::A));
+            assert_eq!(start, Start::Interrupted(half));
+        }
+        let before = UnderWay { boot: "before".to_owned(), ..update() };
+        assert!(matches!(start(Slot::A, before, U_BOOT, None), Start::FellBack(..)));
     }
 
     #[test]

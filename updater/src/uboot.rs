@@ -9,12 +9,17 @@ use crate::slot::Slot;
 /// How many starts a slot has to show that it comes up, and what a good one always has.
 const ATTEMPTS: &str = "3";
 
+/// No slot.
+const NONE: &str = "none";
+
 /// U-Boot's variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Variables {
     order: String,
     left_a: String,
     left_b: String,
+    /// The slot that has still to prove itself, for the case that what is noted of it can't be read.
+    trial: String,
 }
 
 impl Variables {
@@ -30,7 +35,18 @@ impl Variables {
             order: value("BOOT_ORDER", "A B"),
             left_a: value("BOOT_A_LEFT", ATTEMPTS),
             left_b: value("BOOT_B_LEFT", ATTEMPTS),
+            trial: value("BOOT_TRIAL", NONE),
         }
+    }
+
+    /// Whether a slot has still to prove itself.
+    pub(crate) fn is_on_trial(&self, slot: Slot) -> bool {
+        self.trial == slot.to_string()
+    }
+
+    /// It has.
+    pub(crate) fn on_trial(&self, slot: Slot) -> Variables {
+        Variables { trial: slot.to_string(), ..self.clone() }
     }
 
     fn left(&mut self, slot: Slot) -> &mut String {
@@ -45,6 +61,7 @@ impl Variables {
         let mut kept = self.clone();
         ATTEMPTS.clone_into(kept.left(slot));
         kept.order = format!("{slot} {}", slot.other());
+        NONE.clone_into(&mut kept.trial);
         kept
     }
 
@@ -58,8 +75,10 @@ impl Variables {
 
     /// What `fw_setenv --script -` takes.
     pub(crate) fn script(&self) -> String {
-        let Variables { order, left_a, left_b } = self;
-        format!("BOOT_ORDER={order}\nBOOT_A_LEFT={left_a}\nBOOT_B_LEFT={left_b}\n")
+        let Variables { order, left_a, left_b, trial } = self;
+        format!(
+            "BOOT_ORDER={order}\nBOOT_A_LEFT={left_a}\nBOOT_B_LEFT={left_b}\nBOOT_TRIAL={trial}\n"
+        )
     }
 }
 
@@ -69,7 +88,7 @@ mod tests {
 
     fn variables(order: &str, left_a: &str, left_b: &str) -> Variables {
         let [order, left_a, left_b] = [order, left_a, left_b].map(str::to_owned);
-        Variables { order, left_a, left_b }
+        Variables { order, left_a, left_b, trial: NONE.to_owned() }
     }
 
     #[test]
@@ -77,6 +96,12 @@ mod tests {
         let said = variables("B A", "3", "1").script();
         assert_eq!(Variables::parse(&said), variables("B A", "3", "1"));
         assert_eq!(Variables::parse(""), variables("A B", "3", "3"));
+        let trial = Variables::parse(&said).on_trial(Slot::B);
+        assert!(trial.is_on_trial(Slot::B) && !trial.is_on_trial(Slot::A));
+        assert_eq!(Variables::parse(&trial.script()), trial);
+        for ended in [trial.keep(Slot::B), trial.take_back(Slot::B)] {
+            assert!(!ended.is_on_trial(Slot::B));
+        }
     }
 
     #[test]

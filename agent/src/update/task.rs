@@ -249,8 +249,10 @@ impl Task {
         let is_handed = |handed: &Handed| handed.version == version.to_string();
         if let Some(handed) = self.handed.clone().filter(is_handed) {
             self.wanted = None;
-            if offer.now && !handed.now {
-                self.hand(version.to_string(), true).await;
+            // What is in the updater's hands already is not asked for again.
+            let waits = matches!(state.phase, Phase::Idle | Phase::Waiting);
+            if offer.now != handed.now && waits {
+                self.hand(version.to_string(), offer.now).await;
             }
             return;
         }

@@ -19,26 +19,6 @@ pub struct Version {
 #[error("{0:?} is no version of a Stillwatch system, such as 0.1.0-20261128.0312")]
 pub struct NoVersion(String);
 
-impl Version {
-    /// A moment before which it was not made, in seconds since the epoch; 0 if its day is none.
-    pub fn made_after_s(&self) -> i64 {
-        let [day, time] = self.made;
-        let part = |number: u32, below: u32| i8::try_from(number % below).unwrap_or(0);
-        let year = i16::try_from(day / 10_000).unwrap_or(0);
-        let made = jiff::civil::DateTime::new(
-            year,
-            part(day / 100, 100),
-            part(day, 100),
-            part(time / 100, 100),
-            part(time, 100),
-            0,
-            0,
-        );
-        let made = made.and_then(|made| jiff::tz::TimeZone::UTC.to_timestamp(made));
-        made.map_or(0, jiff::Timestamp::as_second)
-    }
-}
-
 impl FromStr for Version {
     type Err = NoVersion;
 
@@ -104,12 +84,6 @@ mod tests {
         for text in order {
             assert_eq!(version(text).to_string(), text);
         }
-    }
-
-    #[test]
-    fn when_it_was_made_is_in_its_name() {
-        assert_eq!(version("0.1.0-20261128.0312").made_after_s(), 1_795_835_520);
-        assert_eq!(version("0.1.0-7.0").made_after_s(), 0);
     }
 
     #[test]

@@ -187,6 +187,12 @@ fn add(
     }
     // Even if it was there: perhaps its file was not.
     coming.arrive()?;
+    if matches!(added, Added::New) {
+        // Whoever was to start the newest meant another one.
+        let mut standings = folder.standings()?;
+        standings.forget_starts();
+        locked.write_standings(&standings)?;
+    }
     locked.write_index(&index)?;
     let what = match added {
         Added::New => "published",

@@ -101,6 +101,14 @@ impl Standings {
         }
     }
 
+    /// Nobody is to start the newest any more.
+    pub(crate) fn forget_starts(&mut self) {
+        self.0.retain(|_, standing| {
+            standing.wish = standing.wish.filter(|wish| *wish != Wish::Start);
+            !standing.is_empty()
+        });
+    }
+
     /// Forgets rejections of versions that are not `published` any more: a version may come back with another
     /// content.
     pub(crate) fn keep_only(&mut self, published: impl Fn(&Version) -> bool) {

@@ -235,7 +235,7 @@ impl Machine {
             | Act::Keep
             | Act::TakeBack { .. } => act,
         };
-        let start = Start::of(slot, &self.record, Bootloader::Tryboot, self.named());
+        let start = Start::of(slot, &self.record, Bootloader::Tryboot, self.named(), "");
         self.note(|record| start.note(record, 0))?;
         match &start {
             Start::Usual => {
@@ -244,7 +244,7 @@ impl Machine {
             }
             Start::Alone(_) | Start::Kept(_) => self.kept = Some(slot),
             Start::Trial(_) => self.starts_of_new += 1,
-            Start::FellBack(..) | Start::Again(_) | Start::Interrupted(_) => {}
+            Start::FellBack(..) | Start::Again(_) | Start::Interrupted(_) | Start::Waits => {}
         }
         match act {
             Act::Crash { .. } => return Ok(()),
@@ -354,6 +354,7 @@ fn under_way(slot: Slot) -> UnderWay {
         starts: 0,
         tries: 0,
         failed: None,
+        boot: String::new(),
     }
 }
 
