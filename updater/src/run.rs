@@ -123,46 +123,28 @@ impl Updater {
         let mut record = Record::read(&place.state);
         let Running { bootloader, slot, version, .. } = &running;
         tracing::info!("{version} runs in slot {slot}");
+        let is_trial = record.under_way.as_ref().is_some_and(|update| update.slot == *slot);
         // Somebody installs by hand: that is not ours to judge.
-        let start = if install::is_busy(&place) {
+        let start = if install::is_busy(&place) && !is_trial {
             Start::Waits
         } else {
             Start::of(*slot, &record, *bootloader, bootloader.kept(&place), &place.boot_id())
         };
         start.note(&mut record, wall_s());
+        say(&start, &running);
         let is_usual = start == Start::Usual;
-        let mut undo = None;
-        let mut doubt = None;
-        let mut again = false;
+        let (mut undo, mut doubt, mut again) = (None, None, false);
         let mut stage = Stage::Starting;
         match start {
-            Start::Usual | Start::Waits => {}
-            Start::Alone(_) => Event::UpdateKept
-                .say(ABOUT, format_args!("{version} is kept, because {}", start::ALONE)),
-            Start::Kept(_) => say_kept(version, *slot),
+            Start::Usual | Start::Waits | Start::Alone(_) | Start::Kept(_) => {}
             Start::Trial(update) => {
-                let starts = update.starts + 1;
-                Event::UpdateTrial.say(
-                    ABOUT,
-                    format_args!("{version} is on trial in slot {slot}, start {starts}"),
-                );
                 stage = Stage::Trial(Box::new(Trial::begin(now, update.baseline)), version.clone());
             }
-            Start::Again(UnderWay { version, tries, .. }) => {
-                tracing::warn!("{version} did not come up; {tries} tries were made");
-                again = true;
-            }
+            Start::Again(_) => again = true,
             Start::FellBack(_, failure) if failure.network_only => doubt = Some(failure),
-            Start::FellBack(update, failure) => {
-                say_taken_back(&update.version, &failure.why);
-                running.bootloader.is_bad(&place, update.slot);
-            }
+            Start::FellBack(update, _) => bootloader.is_bad(&place, update.slot),
             Start::Interrupted(update) => {
                 undo = Some(update.slot).filter(|_| update.boot == place.boot_id());
-                Event::UpdateNotInstalled.say(
-                    ABOUT,
-                    format_args!("{} is not installed: {}", update.version, start::INTERRUPTED),
-                );
             }
         }
         let updater = Updater {
@@ -497,6 +479,31 @@ fn asked(origin: Origin) -> Asked {
     match origin {
         Origin::Relay { now: true } => Asked::Again,
         Origin::Relay { now: false } | Origin::Hand => Asked::Usual,
+    }
+}
+
+/// What a boot means, in the journal.
+fn say(start: &Start, running: &Running) {
+    let Running { version, slot, .. } = running;
+    match start {
+        Start::Usual | Start::Waits => {}
+        Start::Alone(_) => Event::UpdateKept
+            .say(ABOUT, format_args!("{version} is kept, because {}", start::ALONE)),
+        Start::Kept(_) => say_kept(version, *slot),
+        Start::Trial(update) => Event::UpdateTrial.say(
+            ABOUT,
+            format_args!("{version} is on trial in slot {slot}, start {}", update.starts + 1),
+        ),
+        Start::Again(UnderWay { version, tries, .. }) => {
+            tracing::warn!("{version} did not come up; {tries} tries were made");
+        }
+        // Whose fault it was has to be seen.
+        Start::FellBack(_, failure) if failure.network_only => {}
+        Start::FellBack(update, failure) => say_taken_back(&update.version, &failure.why),
+        Start::Interrupted(update) => Event::UpdateNotInstalled.say(
+            ABOUT,
+            format_args!("{} is not installed: {}", update.version, start::INTERRUPTED),
+        ),
     }
 }
 
