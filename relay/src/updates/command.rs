@@ -190,8 +190,9 @@ fn add(
     if matches!(added, Added::New) {
         // Whoever was to start the newest meant another one.
         let mut standings = folder.standings()?;
-        standings.forget_starts();
-        locked.write_standings(&standings)?;
+        if standings.forget_starts() {
+            locked.write_standings(&standings)?;
+        }
     }
     locked.write_index(&index)?;
     let what = match added {

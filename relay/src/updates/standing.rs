@@ -101,12 +101,14 @@ impl Standings {
         }
     }
 
-    /// Nobody is to start the newest any more.
-    pub(crate) fn forget_starts(&mut self) {
+    /// Nobody is to start the newest any more. Returns whether somebody was.
+    pub(crate) fn forget_starts(&mut self) -> bool {
+        let were = self.0.values().any(|standing| standing.wish == Some(Wish::Start));
         self.0.retain(|_, standing| {
             standing.wish = standing.wish.filter(|wish| *wish != Wish::Start);
             !standing.is_empty()
         });
+        were
     }
 
     /// Forgets rejections of versions that are not `published` any more: a version may come back with another

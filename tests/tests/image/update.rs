@@ -66,15 +66,22 @@ fn updates_prove_themselves_and_are_kept() {
     );
     kept_row(&machine, &relay);
 
-    // And back to A, from the relay, and the power is cut while it is fetched.
+    if all() {
+        from_the_relay(&mut machine, &relay);
+        on_purpose(&mut machine, &relay, &good);
+    }
+}
+
+/// And back to A, from the relay, and the power is cut while it is fetched.
+fn from_the_relay(machine: &mut Machine, relay: &Relay) {
     let later = bundle("later");
     relay.publish(&later);
     machine.eventually("fetching", SOON, "stillwatch-agent status | grep -E 'downloading, [1-9]'");
     machine.power_cut();
     machine.power_on();
-    is_kept(&mut machine, "A", &later);
+    is_kept(machine, "A", &later);
     println!("{}", machine.journal("-q -t stillwatch-agent --grep 'have to be fetched' -o cat"));
-    new_pictures("of the one after it", &relay, SOON);
+    new_pictures("of the one after it", relay, SOON);
     let metrics = get(relay.address, "/metrics").expect("an answer");
     let system = format!("version=\"{}\"", version_of(&later));
     assert!(String::from_utf8_lossy(&metrics.body).contains(&system));
@@ -82,10 +89,7 @@ fn updates_prove_themselves_and_are_kept() {
     // It keeps its state differently, and has left the other one's alone.
     assert_eq!(machine.run("cat /var/lib/stillwatch-agent/version").trim(), "2");
     machine.run("test -e /data/state-2/provision/stillwatch.toml && test -d /data/agent && ! test -e /data/agent/version");
-    all_has_started(&machine);
-    if all() {
-        on_purpose(&mut machine, &relay, &good);
-    }
+    all_has_started(machine);
 }
 
 /// Each for its own reason, and the other slot stays as it was.
