@@ -28,6 +28,7 @@ use std::time::Duration;
 use clap::Parser;
 use cli::{Cli, Command};
 use config::Config;
+use runtime::program::{self, ended};
 use runtime::secret::keep_from_core_dumps;
 use runtime::settings::{ConfigError, EXIT_CONFIG};
 use sensor::probe;
@@ -72,17 +73,7 @@ fn answer(command: &Command) -> Result<ExitCode, ConfigError> {
         Command::Status(report) => Config::load(&report.settings, false)
             .map(|config| ExitCode::from(status::report(&config.status_file, report.json))),
         Command::Network(report) => Ok(ExitCode::from(network::report(report.json))),
-        Command::Setup(setup) => Ok(serve_setup(setup.clone())),
-    }
-}
-
-fn serve_setup(setup: cli::Setup) -> ExitCode {
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => ended(runtime.block_on(setup::run(setup))),
-        Err(error) => {
-            tracing::error!("can't start the async runtime: {error}");
-            ExitCode::FAILURE
-        }
+        Command::Setup(setup) => Ok(program::run(setup::run(setup.clone()))),
     }
 }
 
@@ -106,19 +97,7 @@ fn run(config: Config) -> ExitCode {
         tracing::warn!("TLS was set up twice");
     }
     // One thread: everything heavy runs on the camera's own.
-    let started = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match started {
-        Ok(runtime) => {
-            let outcome = ended(runtime.block_on(app::run(config, upload)));
-            // A name lookup may still block one of its threads.
-            runtime.shutdown_background();
-            outcome
-        }
-        Err(error) => {
-            tracing::error!("can't start the async runtime: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run(app::run(config, upload))
 }
 
 fn check(config: &Config) -> ExitCode {
@@ -130,16 +109,6 @@ fn check(config: &Config) -> ExitCode {
         None => println!("configuration is good, but names no relay: `run` needs upload.relay"),
     }
     ExitCode::SUCCESS
-}
-
-fn ended<E: std::fmt::Display>(outcome: Result<(), E>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::FAILURE
-        }
-    }
 }
 
 fn print_json(value: &impl serde::Serialize) {

@@ -23,12 +23,11 @@ mod serve;
 mod site;
 mod verbs;
 
-use std::fmt::Display;
-use std::future::Future;
 use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Cli, Command};
+use runtime::program::{ended, run};
 use site::Site;
 
 fn main() -> ExitCode {
@@ -46,31 +45,5 @@ fn main() -> ExitCode {
             tracing::error!("{error}");
             ExitCode::FAILURE
         }),
-    }
-}
-
-/// On one thread: nothing here is heavy.
-fn run<E: Display>(program: impl Future<Output = Result<(), E>>) -> ExitCode {
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => {
-            let outcome = ended(runtime.block_on(program));
-            // A disk may still block one of its threads.
-            runtime.shutdown_background();
-            outcome
-        }
-        Err(error) => {
-            tracing::error!("can't start the async runtime: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn ended<E: Display>(outcome: Result<(), E>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::FAILURE
-        }
     }
 }

@@ -71,8 +71,7 @@ impl Bootloader {
     ) -> Result<(), Failed> {
         match self {
             Bootloader::UBoot => {
-                let variables = programs.variables().await?;
-                programs.set_variables(place, &variables.keep(slot)).await
+                programs.change_variables(place, |variables| variables.keep(slot)).await
             }
             Bootloader::Tryboot => name(place, slot).await,
         }
@@ -90,8 +89,7 @@ impl Bootloader {
     ) -> Result<(), Failed> {
         match self {
             Bootloader::UBoot => {
-                let variables = programs.variables().await?;
-                programs.set_variables(place, &variables.on_trial(slot)).await
+                programs.change_variables(place, |variables| variables.on_trial(slot)).await
             }
             // What is not kept is on trial.
             Bootloader::Tryboot => Ok(()),
@@ -121,8 +119,7 @@ impl Bootloader {
     ) -> Result<(), Failed> {
         match self {
             Bootloader::UBoot => {
-                let variables = programs.variables().await?;
-                programs.set_variables(place, &variables.take_back(failed)).await
+                programs.change_variables(place, |variables| variables.take_back(failed)).await
             }
             // It was started for once, so most often there is nothing to write.
             Bootloader::Tryboot => name(place, failed.other()).await,

@@ -96,7 +96,6 @@ impl Installer<'_> {
         record.under_way = Some(UnderWay {
             version: version.clone(),
             slot,
-            before: running.version.clone(),
             installed: false,
             baseline,
             starts: 0,

@@ -25,8 +25,6 @@ mod trial;
 mod tryboot;
 mod uboot;
 
-use std::fmt::Display;
-use std::future::Future;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -36,6 +34,7 @@ use judge::Asked;
 use place::{Place, Running};
 use programs::Programs;
 use record::Record;
+use runtime::program;
 use tryboot::backend::{self, Ask, Known, Noted};
 
 fn main() -> ExitCode {
@@ -52,8 +51,8 @@ fn main() -> ExitCode {
         }
     };
     match command {
-        Command::Run => within(run::run(place, running)),
-        Command::Install(install) => within(by_hand(place, running, install)),
+        Command::Run => program::run(run::run(place, running)),
+        Command::Install(install) => program::run(by_hand(place, running, install)),
         Command::Status => status::report(&place, &running),
         Command::Rauc(ask) => rauc(&place, &running, ask),
     }
@@ -97,24 +96,4 @@ async fn by_hand(
     installer.install(&path, &bundle, |percent| println!("{percent} %")).await?;
     println!("installed; it is started {}", if reboot { "now" } else { "with the next boot" });
     if reboot { installer.start(&bundle.version).await } else { Ok(()) }
-}
-
-/// On one thread: nothing here is heavy.
-fn within<E: Display>(program: impl Future<Output = Result<(), E>>) -> ExitCode {
-    let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => {
-            let outcome = runtime.block_on(program).map_err(|error| error.to_string());
-            // A card may still block one of its threads.
-            runtime.shutdown_background();
-            outcome
-        }
-        Err(error) => Err(format!("can't start the async runtime: {error}")),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::FAILURE
-        }
-    }
 }

@@ -180,16 +180,18 @@ impl Programs {
         Ok(Variables::parse(&said.replace(" BOOT_", "\nBOOT_")))
     }
 
-    /// Writes them, all at once, unless they are like that.
+    /// Changes them, all at once, unless they are like that.
     ///
     /// # Errors
-    /// The card can't be written.
-    pub(crate) async fn set_variables(
+    /// The card can't be read, or written.
+    pub(crate) async fn change_variables(
         &self,
         place: &Place,
-        variables: &Variables,
+        change: impl FnOnce(&Variables) -> Variables,
     ) -> Result<(), Failed> {
-        if self.variables().await.as_ref() == Ok(variables) {
+        let before = self.variables().await?;
+        let variables = change(&before);
+        if variables == before {
             return Ok(());
         }
         let script = place.run.join("fw_setenv");

@@ -39,8 +39,6 @@ pub(crate) struct UnderWay {
     pub version: Version,
     /// Where it is installed.
     pub slot: Slot,
-    /// What it replaces.
-    pub before: Version,
     /// The slot is written whole, and chosen for the next boot.
     pub installed: bool,
     /// How the machine was before: what did not work then need not work after it.
@@ -196,7 +194,6 @@ pub(crate) mod tests {
         UnderWay {
             version: version.parse().unwrap(),
             slot: Slot::B,
-            before: "0.1.0-20260101.0000".parse().unwrap(),
             installed: true,
             baseline: Baseline { uploads: true, failed: Vec::new() },
             starts: 0,

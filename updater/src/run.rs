@@ -69,7 +69,7 @@ pub(crate) async fn run(place: Place, running: Running) -> Result<(), RunError> 
 #[derive(Debug)]
 enum Stage {
     /// A new one, on trial.
-    Trial(Box<Trial>, Version),
+    Trial(Box<Trial>),
     /// One that was kept before: that it starts.
     Starting,
     /// Nothing.
@@ -138,7 +138,7 @@ impl Updater {
         match start {
             Start::Usual | Start::Waits | Start::Alone(_) | Start::Kept(_) => {}
             Start::Trial(update) => {
-                stage = Stage::Trial(Box::new(Trial::begin(now, update.baseline)), version.clone());
+                stage = Stage::Trial(Box::new(Trial::begin(now, update.baseline)));
             }
             Start::Again(_) => again = true,
             Start::FellBack(_, failure) if failure.network_only => doubt = Some(failure),
@@ -178,17 +178,17 @@ impl Updater {
     async fn turn(&mut self) {
         let now = clock::mono();
         match &mut self.stage {
-            Stage::Trial(trial, version) => {
-                let version = version.clone();
+            Stage::Trial(trial) => {
                 let seen = sight::seen(&self.place, &self.programs).await;
                 let verdict = trial.judge(now, &seen);
                 let missing = trial.missing().join("; ");
                 let why = Some(missing).filter(|missing| !missing.is_empty());
+                let version = self.running.version.clone();
                 self.publish(Phase::Trial, Some(&version), None, why);
                 match verdict {
                     Verdict::Wait => {}
-                    Verdict::Keep => self.keep(&version).await,
-                    Verdict::TakeBack(failure) => self.take_back(&version, failure).await,
+                    Verdict::Keep => self.keep().await,
+                    Verdict::TakeBack(failure) => self.take_back(failure).await,
                 }
             }
             Stage::Starting => {
@@ -209,8 +209,7 @@ impl Updater {
         if self.is_usual && bootloader.is_on_trial(&self.place, &self.programs, slot).await {
             // Without the data partition there is no trial, and what can't bring that up is none to keep.
             let why = "what is noted of it can't be read: it has no data partition".to_owned();
-            let version = self.running.version.clone();
-            return self.take_back(&version, Failure { why, network_only: false }).await;
+            return self.take_back(Failure { why, network_only: false }).await;
         }
         if self.is_good().await {
             self.stage = Stage::Ready;
@@ -240,7 +239,7 @@ impl Updater {
         self.complaint.is_none()
     }
 
-    async fn keep(&mut self, version: &Version) {
+    async fn keep(&mut self) {
         if !self.is_good().await {
             // Tried again in the next turn.
             return;
@@ -248,14 +247,14 @@ impl Updater {
         let mut record = Record::read(&self.place.state);
         record.end(Became::Kept, None, wall_s());
         self.write(&record);
-        say_kept(version, self.running.slot);
+        say_kept(&self.running.version, self.running.slot);
         self.stage = Stage::Ready;
         self.publish(Phase::Idle, None, None, None);
     }
 
-    async fn take_back(&mut self, version: &Version, failure: Failure) {
+    async fn take_back(&mut self, failure: Failure) {
         let why = failure.why.clone();
-        let Running { bootloader, slot, .. } = self.running;
+        let Running { bootloader, slot, ref version, .. } = self.running;
         Event::UpdateTakenBack.say(
             ABOUT,
             format_args!(
@@ -565,7 +564,7 @@ mod tests {
 
         // Three starts of a new one, counted.
         let (updater, record) = begin(Slot::B, Some(update()));
-        assert!(matches!(updater.stage, Stage::Trial(..)));
+        assert!(matches!(updater.stage, Stage::Trial(_)));
         assert_eq!(record.under_way.map(|it| it.starts), Some(1));
         let (_, record) = begin(Slot::A, Some(UnderWay { starts: 2, ..update() }));
         let past = record.past.first().unwrap();
@@ -655,7 +654,7 @@ mod tests {
         let mut new = boot(Slot::B);
         let record = Record::read(&place.state);
         let failure = Failure { why: "no picture".to_owned(), network_only: false };
-        new.take_back(&version, failure).await;
+        new.take_back(failure).await;
         assert_eq!(tryboot::file::read(&place), Some(Slot::A));
         let words = called(&bin);
         assert!(words.ends_with(&format!("no picture\n{forced}\n")), "{words}");
@@ -664,7 +663,7 @@ mod tests {
 
         // It does: it is started from now on.
         record.write(&place.state).unwrap();
-        boot(Slot::B).keep(&version).await;
+        boot(Slot::B).keep().await;
         assert_eq!(tryboot::file::read(&place), Some(Slot::B));
         let record = Record::read(&place.state);
         assert_eq!((record.under_way, record.past.first().unwrap().became), (None, Became::Kept));

@@ -44,7 +44,7 @@ impl Variables {
         self.trial == slot.to_string()
     }
 
-    /// It has.
+    /// With a slot that has.
     pub(crate) fn on_trial(&self, slot: Slot) -> Variables {
         Variables { trial: slot.to_string(), ..self.clone() }
     }
@@ -73,7 +73,7 @@ impl Variables {
         back
     }
 
-    /// What `fw_setenv --script -` takes.
+    /// What `fw_setenv --script FILE` takes.
     pub(crate) fn script(&self) -> String {
         let Variables { order, left_a, left_b, trial } = self;
         format!(

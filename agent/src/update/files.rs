@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use frame::sign::to_hex;
 use frame::update::Offer;
 use nix::sys::statvfs::statvfs;
 use ring::digest::{Context, SHA256};
@@ -182,7 +183,7 @@ impl Folder {
     /// Whatever the file system says.
     pub(super) fn finish(&self, part: Part, offer: &Offer) -> io::Result<bool> {
         let Part { file, path, hash, length, .. } = part;
-        let hash: String = hash.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect();
+        let hash = to_hex(hash.finish().as_ref());
         if length != offer.bytes || hash != offer.sha256 {
             remove(&path)?;
             return Ok(false);
@@ -253,7 +254,7 @@ mod tests {
             version: VERSION.parse().unwrap(),
             compatible: "stillwatch-debian".to_owned(),
             bytes: content.len() as u64,
-            sha256: hash.as_ref().iter().map(|b| format!("{b:02x}")).collect(),
+            sha256: to_hex(hash.as_ref()),
             path: "/updates/x.raucb".to_owned(),
             now: false,
         }

@@ -14,6 +14,7 @@ pub mod log;
 pub mod mark;
 pub mod network;
 pub mod notify;
+pub mod program;
 pub mod secret;
 pub mod settings;
 pub mod setup;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use frame::blocks::Lister;
+use frame::sign::to_hex;
 use frame::update::Offer;
 use ring::digest::{SHA256, digest};
 
@@ -96,8 +97,7 @@ impl Updates {
     /// # Panics
     /// It is no version.
     pub fn offer(&self, version: &str, compatible: &str, content: Vec<u8>) -> Offer {
-        let hash = digest(&SHA256, &content);
-        let sha256: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = to_hex(digest(&SHA256, &content).as_ref());
         let offer = Offer {
             version: version.parse().expect("a version"),
             compatible: compatible.to_owned(),

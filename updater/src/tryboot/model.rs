@@ -348,7 +348,6 @@ fn under_way(slot: Slot) -> UnderWay {
     UnderWay {
         version: "0.2.0-1.0".parse().unwrap(),
         slot,
-        before: "0.1.0-1.0".parse().unwrap(),
         installed: false,
         baseline: Baseline::default(),
         starts: 0,
