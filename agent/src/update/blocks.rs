@@ -93,25 +93,17 @@ impl Here {
 
 fn look_through(path: &Path, file: usize, finder: &mut Finder<Place>) -> io::Result<()> {
     let mut reading = File::open(path)?;
-    let mut buffer = vec![0; READ];
+    let mut buffer = Vec::with_capacity(READ);
     let mut block = 0;
-    loop {
-        let mut filled = 0;
-        while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
-            match reading.read(room)? {
-                0 => break,
-                read => filled += read,
-            }
-        }
-        if filled == 0 {
-            return Ok(());
-        }
+    while reading.by_ref().take(READ as u64).read_to_end(&mut buffer)? > 0 {
         // What a file's last block has behind its end can't be read again.
-        for bytes in buffer.get(..filled).unwrap_or_default().chunks_exact(BLOCK) {
+        for bytes in buffer.chunks_exact(BLOCK) {
             finder.has(bytes, &Place { file, block });
             block += 1;
         }
+        buffer.clear();
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -38,11 +38,9 @@ impl Offer {
             return None;
         }
         let offer: Offer = serde_json::from_str(json).ok()?;
-        let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         let right = (1..=MAX_BUNDLE).contains(&offer.bytes)
             && is_compatible(&offer.compatible)
-            && offer.sha256.len() == 64
-            && offer.sha256.bytes().all(hexadecimal)
+            && is_sha256(&offer.sha256)
             && offer.path.starts_with('/')
             && !offer.path.starts_with("//");
         right.then_some(offer)
@@ -59,6 +57,11 @@ impl Offer {
 pub fn is_compatible(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     (1..=MAX_COMPATIBLE).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// Whether a text is a SHA-256 as an offer has it: 64 hexadecimal digits, in small letters.
+pub fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

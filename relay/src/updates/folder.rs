@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 
 use frame::blocks::Lister;
 use frame::sign::to_hex;
+use frame::update::is_sha256;
 use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 use ring::digest::{Context, SHA256};
 use runtime::files::{Survives, replace};
 
-use super::index::{Index, is_sha256};
+use super::index::Index;
 use super::standing::Standings;
 
 /// Longest file that is read as a list.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use frame::update::{MAX_BUNDLE, is_compatible};
+use frame::update::{MAX_BUNDLE, is_compatible, is_sha256};
 use frame::version::Version;
 use serde::{Deserialize, Serialize};
 
@@ -161,11 +161,6 @@ impl Published {
             && is_compatible(&self.compatible)
             && self.percent <= 100
     }
-}
-
-/// Whether a text is a SHA-256 as files are named by it.
-pub(crate) fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

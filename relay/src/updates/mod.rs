@@ -34,7 +34,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub(crate) use download::Served;
 pub(crate) use folder::Folder;
-pub(crate) use index::{Channel, Published, is_sha256};
+pub(crate) use index::{Channel, Published};
 pub(crate) use standing::{Rejection, Wish};
 pub(crate) use thread::Known;
 

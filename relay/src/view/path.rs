@@ -1,10 +1,10 @@
 //! What a URL's path names. Pure; what is done with it is decided in `routes.rs`.
 
 use frame::CameraId;
+use frame::update::is_sha256;
 use frame::wire::parse_time;
 
 use crate::board::Size;
-use crate::updates::is_sha256;
 
 /// Something that can be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

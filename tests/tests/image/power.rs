@@ -74,7 +74,8 @@ fn synced(machine: &Machine) -> u64 {
     machine.run(&format!("{SYNCED}; echo $synced")).trim().parse().expect("a number")
 }
 
-fn random() -> Rng {
+/// Whose seed is printed.
+pub(crate) fn random() -> Rng {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     Rng::with_seed(seed)

@@ -12,6 +12,7 @@ use testbed::http::get;
 use testbed::machine::{Machine, bundle};
 
 use crate::all_has_started;
+use crate::power::random;
 
 /// Installing one, in a machine of 125 MIPS.
 const INSTALLED: Duration = Duration::from_secs(1200);
@@ -347,9 +348,7 @@ fn cuts() -> u32 {
 
 #[test]
 fn the_power_is_cut_in_the_middle_of_an_update() {
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let mut random = random();
     for number in 1..=cuts() {
         let relay = Relay::everywhere(&[]);
         let card = with_vivid(card_for(&relay, VIVID));
