@@ -344,6 +344,7 @@ impl Updater {
         if let Some(known) = self.looked.get(&file.stamp) {
             return known.bundle(clock::mono());
         }
+        self.sticks.reach(&self.place, file);
         let installer = self.installer(asked(file.origin));
         let looked = installer.look(&file.path, record).await;
         let looked = match looked {
@@ -374,6 +375,7 @@ impl Updater {
         let version = bundle.version.clone();
         self.publish(Phase::Installing, Some(&version), Some(0), None);
         let asked = asked(file.origin);
+        self.sticks.reach(&self.place, file);
         let installed = {
             let (place, programs, running) =
                 (self.place.clone(), self.programs.clone(), self.running.clone());

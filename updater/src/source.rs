@@ -1,6 +1,6 @@
 //! Where bundles are: what the agent fetched, and what somebody brought on the card's first partition or on a stick.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -28,9 +28,6 @@ const FILE_SYSTEMS: [&str; 3] = ["vfat", "exfat", "ext4"];
 /// Longest note that is read, in bytes.
 const MAX_NOTE: u64 = 4 << 10;
 
-/// So many turns a stick with bundles is not looked at again.
-const RARELY: u32 = 12;
-
 /// More in one folder are not looked at.
 const MAX_BUNDLES: usize = 8;
 
@@ -41,6 +38,8 @@ pub(crate) struct Found {
     pub origin: Origin,
     /// The version that the agent was offered; a bundle's own is known once it was looked into.
     pub offered: Option<String>,
+    /// What has to be mounted for it.
+    pub stick: Option<Plugged>,
     /// Changes when the file does.
     pub stamp: Stamp,
 }
@@ -66,7 +65,7 @@ impl Stamp {
 /// What lies there now; sticks are [`Sticks`]' affair.
 pub(crate) fn found(place: &Place) -> Vec<Found> {
     let mut found: Vec<Found> = handed(place).into_iter().collect();
-    found.extend(brought(&place.below(CARD)));
+    found.extend(brought(&place.below(CARD), None));
     found
 }
 
@@ -77,7 +76,7 @@ fn handed(place: &Place) -> Option<Found> {
     let is_name = Path::new(&file).file_name().is_some_and(|name| name == file.as_str());
     let path = folder.join(file);
     let stamp = Stamp::of(&path).filter(|_| is_name)?;
-    Some(Found { path, origin: Origin::Relay { now }, offered: Some(version), stamp })
+    Some(Found { path, origin: Origin::Relay { now }, offered: Some(version), stick: None, stamp })
 }
 
 /// The agent may have put anything there: a link, something that is never read to its end.
@@ -98,7 +97,7 @@ pub(crate) fn forget_handed(place: &Place) {
     }
 }
 
-fn brought(folder: &Path) -> Vec<Found> {
+fn brought(folder: &Path, stick: Option<&Plugged>) -> Vec<Found> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| is_bundle(path));
@@ -106,7 +105,7 @@ fn brought(folder: &Path) -> Vec<Found> {
     paths.truncate(MAX_BUNDLES);
     let found = paths.into_iter().filter_map(|path| {
         let stamp = Stamp::of(&path)?;
-        Some(Found { path, origin: Origin::Hand, offered: None, stamp })
+        Some(Found { path, origin: Origin::Hand, offered: None, stick: stick.cloned(), stamp })
     });
     found.collect()
 }
@@ -117,61 +116,86 @@ fn is_bundle(path: &Path) -> bool {
     name.starts_with("stillwatch-") && name.ends_with(".raucb")
 }
 
-/// USB sticks: which were looked into, and the one that is mounted.
+/// A stick's partition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Plugged {
+    name: String,
+    /// The kernel's `diskseq`: another one for each disk that is plugged in, whatever its name.
+    number: Option<String>,
+}
+
+/// USB sticks: what is on them, and the one that is mounted.
 #[derive(Debug, Default)]
 pub(crate) struct Sticks {
-    /// Partitions that are plugged in, and whether there was a bundle.
-    seen: HashMap<String, bool>,
-    mounted: bool,
-    turns: u32,
+    /// Those that are plugged in. While they are, nobody else writes to them.
+    known: BTreeMap<Plugged, Vec<Found>>,
+    mounted: Option<Plugged>,
 }
 
 impl Sticks {
-    /// The bundles of a stick that was plugged in, which is mounted read-only until [`Sticks::leave`].
+    /// The bundles of all that are plugged in. Those that are new are mounted for it.
     pub(crate) fn look(&mut self, place: &Place) -> Vec<Found> {
-        let plugged = partitions(&place.below("/sys/class/block"));
-        self.seen.retain(|name, _| plugged.contains(name));
-        self.turns = (self.turns + 1) % RARELY;
-        for name in plugged {
-            if self.seen.get(&name).is_some_and(|bundles| !bundles || self.turns != 0) {
+        let plugged = plugged(&place.below("/sys/class/block"));
+        self.known.retain(|stick, _| plugged.contains(stick));
+        for stick in plugged {
+            if self.known.contains_key(&stick) {
                 continue;
             }
-            let found =
-                if self.mount(place, &name) { brought(&place.below(STICK)) } else { Vec::new() };
-            if self.seen.insert(name.clone(), !found.is_empty()).is_none() {
-                tracing::info!("the stick {name} has {} bundles of Stillwatch", found.len());
-            }
-            if !found.is_empty() {
-                return found;
-            }
-            self.leave(place);
+            let is_readable = self.mount(place, &stick);
+            let folder = Some(place.below(STICK)).filter(|_| is_readable);
+            let found = folder.map_or_else(Vec::new, |folder| brought(&folder, Some(&stick)));
+            tracing::info!("the stick {} has {} bundles of Stillwatch", stick.name, found.len());
+            self.known.insert(stick, found);
         }
-        Vec::new()
+        self.known.values().flatten().cloned().collect()
     }
 
-    fn mount(&mut self, place: &Place, name: &str) -> bool {
+    /// Mounts the stick that the file is on, if it is on one, until [`Sticks::leave`].
+    pub(crate) fn reach(&mut self, place: &Place, file: &Found) {
+        if let Some(stick) = &file.stick
+            && self.mounted.as_ref() != Some(stick)
+        {
+            self.mount(place, stick);
+        }
+    }
+
+    /// Read-only, instead of another one.
+    fn mount(&mut self, place: &Place, stick: &Plugged) -> bool {
         self.leave(place);
-        let (device, folder) = (place.below("/dev").join(name), place.below(STICK));
+        let (device, folder) = (place.below("/dev").join(&stick.name), place.below(STICK));
         let flags =
             MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         if let Err(error) = fs::create_dir_all(&folder) {
             tracing::warn!("{}: {error}", folder.display());
             return false;
         }
-        self.mounted = FILE_SYSTEMS
+        let is_mounted = FILE_SYSTEMS
             .iter()
             .any(|kind| mount(Some(&device), &folder, Some(*kind), flags, None::<&str>).is_ok());
-        self.mounted
+        self.mounted = is_mounted.then(|| stick.clone());
+        is_mounted
     }
 
     /// The stick may be pulled out.
     pub(crate) fn leave(&mut self, place: &Place) {
-        if std::mem::take(&mut self.mounted)
+        if self.mounted.take().is_some()
             && let Err(error) = umount2(&place.below(STICK), MntFlags::MNT_DETACH)
         {
             tracing::warn!("{STICK}: {error}");
         }
     }
+}
+
+fn plugged(class: &Path) -> Vec<Plugged> {
+    let number = |name: &String| {
+        let device = fs::canonicalize(class.join(name)).ok()?;
+        // A partition has its disk's.
+        [Some(device.as_path()), device.parent()]
+            .into_iter()
+            .flatten()
+            .find_map(|disk| fs::read_to_string(disk.join("diskseq")).ok())
+    };
+    partitions(class).into_iter().map(|name| Plugged { number: number(&name), name }).collect()
 }
 
 /// What a stick may have its files on: partitions of USB disks, and such disks without any.
@@ -267,5 +291,33 @@ mod tests {
             }
         }
         assert_eq!(partitions(&class), ["sda1", "sdb"]);
+    }
+
+    #[test]
+    fn what_a_stick_has_is_known_until_another_one_has_its_name() {
+        let root = tempfile::tempdir().unwrap();
+        let place = place(root.path());
+        let (class, disk) = (place.below("/sys/class/block"), root.path().join("usb1/1-1/sda"));
+        let partition = disk.join("sda1");
+        fs::create_dir_all(&partition).unwrap();
+        fs::create_dir_all(&class).unwrap();
+        fs::create_dir_all(place.below(STICK)).unwrap();
+        std::os::unix::fs::symlink(&partition, class.join("sda1")).unwrap();
+        fs::write(partition.join("partition"), "1").unwrap();
+        fs::write(disk.join("diskseq"), "7\n").unwrap();
+        fs::write(place.below(STICK).join("stillwatch-2.raucb"), "bundle").unwrap();
+        let stick = plugged(&class).pop().unwrap();
+        assert_eq!(stick, Plugged { name: "sda1".to_owned(), number: Some("7\n".to_owned()) });
+        // There is no disk here that could be mounted for it.
+        let mut sticks = Sticks::default();
+        let found = brought(&place.below(STICK), Some(&stick));
+        sticks.known.insert(stick, found.clone());
+        for _ in 0..20 {
+            assert_eq!(sticks.look(&place), found);
+        }
+        fs::write(disk.join("diskseq"), "8\n").unwrap();
+        assert_eq!(sticks.look(&place), []);
+        fs::remove_file(class.join("sda1")).unwrap();
+        assert_eq!((sticks.look(&place), sticks.known.len()), (Vec::new(), 0));
     }
 }

@@ -54,10 +54,10 @@ fn updates_prove_themselves_and_are_kept() {
     line_after(&machine, 0.0, "/run/stillwatch-stick/stillwatch-0.1.9");
     refuses(&mut machine);
 
-    // From A to B, by hand.
+    // From A to B, by hand: the stick waits until the camera is well.
     let good = bundle("good");
-    machine.card().bring(&good);
     machine.power_on();
+    machine.plug_stick(&good);
     is_kept(&mut machine, "B", &good);
     new_pictures("of the new system", &relay, SOON);
     let variables = machine.run("fw_printenv");
@@ -68,17 +68,19 @@ fn updates_prove_themselves_and_are_kept() {
     kept_row(&machine, &relay);
 
     if all() {
-        from_the_relay(&mut machine, &relay);
+        from_the_relay(&mut machine, &relay, &good);
         on_purpose(&mut machine, &relay, &good);
     }
 }
 
 /// And back to A, from the relay, and the power is cut while it is fetched.
-fn from_the_relay(machine: &mut Machine, relay: &Relay) {
+fn from_the_relay(machine: &mut Machine, relay: &Relay, before: &Path) {
     let later = bundle("later");
     relay.publish(&later);
     machine.eventually("fetching", SOON, "stillwatch-agent status | grep -E 'downloading, [1-9]'");
     machine.power_cut();
+    // For later: the card's folder can be written to now.
+    machine.card().bring(before);
     machine.power_on();
     is_kept(machine, "A", &later);
     println!("{}", machine.journal("-q -t stillwatch-agent --grep 'have to be fetched' -o cat"));
