@@ -53,9 +53,10 @@ if test -n "${slot}"; then
   else
     setenv consoles "console=ttyS1,115200 console=ttyS0,115200 console=ttyAMA10,115200 console=tty1"
   fi
-  # A kernel that has failed reboots. No work of a first boot, no logins, no SSH sockets. Plain names for
+  # A kernel that has failed reboots; one that finds its watchdog running, because U-Boot has started it, feeds it for
+  # so many seconds, until the initrd opens it. No work of a first boot, no logins, no SSH sockets. Plain names for
   # network cards: there is one of each kind.
-  setenv bootargs "stillwatch.slot=PARTUUID=${partuuid} rauc.slot=${slot} ${consoles} panic=10 oops=panic net.ifnames=0 systemd.condition_needs_update=0 systemd.getty_auto=no systemd.ssh_auto=no loglevel=5"
+  setenv bootargs "stillwatch.slot=PARTUUID=${partuuid} rauc.slot=${slot} ${consoles} panic=10 oops=panic watchdog.open_timeout=60 net.ifnames=0 systemd.condition_needs_update=0 systemd.getty_auto=no systemd.ssh_auto=no loglevel=5"
   if load ${devtype} ${devnum}:${partition} ${kernel_addr_r} Image; then
     if load ${devtype} ${devnum}:${partition} ${ramdisk_addr_r} initrd.img; then
       booti ${kernel_addr_r} ${ramdisk_addr_r}:${filesize} ${fdt_addr}

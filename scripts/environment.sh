@@ -78,19 +78,3 @@ debian_root() {
         "$@" \
         "$release" "$root" "deb $(debian_archive) $release ${components//,/ }" >&2
 }
-
-# Unpacks, for an initrd, the modules "${@:4}" of the kernel "$2" in the root filesystem "$1" and those that
-# they need into the folder "$3". Prints their names in the order in which they are loaded.
-kernel_modules() {
-    local root=$1 kernel=$2 folder=$3 module paths='' name
-    shift 3
-    for module; do
-        # One that is built in needs nothing; one that is unknown is an error.
-        paths+=$(modprobe --dirname "$root" --set-version "$kernel" --show-depends "$module")$'\n'
-    done
-    awk '$1 == "insmod" && !seen[$2]++ { print $2 }' <<<"$paths" | while read -r module; do
-        name=$(basename "$module" .xz)
-        xz --decompress --stdout "$module" >"$folder/$name"
-        printf '%s\n' "$name"
-    done
-}

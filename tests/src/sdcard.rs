@@ -22,7 +22,15 @@ pub fn configuration(relay: &Relay, settings: &str) -> String {
 /// # Panics
 /// There is no image.
 pub fn card_for(relay: &Relay, settings: &str) -> SdCard {
-    let card = SdCard::flashed();
+    configured(SdCard::flashed(), relay, settings)
+}
+
+/// With that on it.
+///
+/// # Panics
+/// It can't be written.
+#[must_use]
+pub fn configured(card: SdCard, relay: &Relay, settings: &str) -> SdCard {
     card.write("stillwatch.toml", configuration(relay, settings));
     card
 }

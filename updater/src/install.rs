@@ -36,7 +36,7 @@ pub(crate) enum NotInstalled {
     Failed(Failed),
     #[error("another one is being installed")]
     Busy,
-    #[error("it can't be noted in {0}")]
+    #[error("it can't be noted on the data partition: {0}")]
     Record(#[from] io::Error),
 }
 

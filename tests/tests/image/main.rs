@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, reason = "it is test code, and a panic is how a test fails")]
 
+mod buildroot;
 mod healing;
 mod power;
 mod update;

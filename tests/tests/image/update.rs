@@ -377,14 +377,16 @@ fn the_power_is_cut_in_the_middle_of_an_update() {
                 ..Row::default()
             },
         );
-        // Whatever was cut, it ends as it would have.
-        machine.eventually(
-            "the update",
-            2 * INSTALLED,
-            "stillwatch-updater status | grep 'was kept'",
-        );
-        // With or without another reboot.
-        machine.eventually("slot B", SOON, "grep rauc.slot=B /proc/cmdline");
-        new_pictures("of the new system", &relay, SOON);
+        // Whatever was cut, it ends as it would have. That takes minutes more, hence once.
+        if number == cuts() {
+            machine.eventually(
+                "the update",
+                2 * INSTALLED,
+                "stillwatch-updater status | grep 'was kept'",
+            );
+            // With or without another reboot.
+            machine.eventually("slot B", SOON, "grep rauc.slot=B /proc/cmdline");
+            new_pictures("of the new system", &relay, SOON);
+        }
     }
 }

@@ -79,6 +79,8 @@ OOMScoreAdjust=-1000
 #[derive(Debug)]
 pub struct SdCard {
     folder: TempDir,
+    /// What it was flashed with, and what starts it.
+    image: PathBuf,
     units: Vec<(char, String)>,
     files: Payload,
     clock: String,
@@ -92,19 +94,28 @@ impl SdCard {
     /// # Panics
     /// There is no image, or no room for it.
     pub fn flashed() -> SdCard {
+        SdCard::flashed_with(images())
+    }
+
+    /// One that was flashed with the image in a folder.
+    ///
+    /// # Panics
+    /// There is no image, or no room for it.
+    pub fn flashed_with(image: &Path) -> SdCard {
         let folder = tempfile::tempdir().expect("a temporary directory");
-        let image = fs::read_dir(images()).expect("the image's folder").flatten();
-        let image = image
-            .map(|entry| entry.path())
-            .find(|path| path.extension() == Some(OsStr::new("img")));
+        let mut files = fs::read_dir(image).expect("the image's folder").flatten();
+        let file = files
+            .find(|entry| entry.path().extension() == Some(OsStr::new("img")))
+            .expect("an image");
         let card = folder.path().join("card.img");
-        did(Command::new("cp").arg("--sparse=always").arg(image.expect("an image")).arg(&card));
+        did(Command::new("cp").arg("--sparse=always").arg(file.path()).arg(&card));
         File::options().write(true).open(&card).and_then(|card| card.set_len(SIZE)).expect("room");
         let clock = "utc".to_owned();
         let shell = of_repository("scripts/guest.d/shell");
         let files = Payload::new().install(&shell, "/shell", 0o755);
         let units = Vec::new();
-        let card = SdCard { folder, units, files, clock, cable: true, usb: false };
+        let image = image.to_owned();
+        let card = SdCard { folder, image, units, files, clock, cable: true, usb: false };
         card.with_unit('d', DISKS).with('x', SHELL)
     }
 
@@ -192,8 +203,15 @@ impl SdCard {
     /// # Panics
     /// There is none.
     pub fn read(&self, name: &str) -> String {
-        let text = did(self.mtool("mcopy").arg("-n").arg(format!("::{name}")).arg("-"));
-        String::from_utf8(text).expect("a text")
+        String::from_utf8(self.read_bytes(name)).expect("a text")
+    }
+
+    /// Reads one, whatever is in it.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn read_bytes(&self, name: &str) -> Vec<u8> {
+        did(self.mtool("mcopy").arg("-n").arg(format!("::{name}")).arg("-"))
     }
 
     /// Of which bytes a partition consists.
@@ -294,7 +312,7 @@ impl SdCard {
         // Its clock counts instructions, 8 ns each: whatever else runs here, a time-out in the machine is
         // as long as for a processor of 125 MIPS, a tenth of a Pi Zero 2 W's.
         command.args(["-icount", "shift=3,sleep=on", "-m", &MEMORY_MIB.to_string()]);
-        command.arg("-bios").arg(images().join("u-boot.bin"));
+        command.arg("-bios").arg(self.image.join("u-boot.bin"));
         command.args(["-rtc", &format!("base={}", self.clock)]);
         disk(&mut command, "card", &self.path(), ",cache=writeback");
         let files = self.folder.path().join("test.img");
@@ -353,6 +371,14 @@ pub(super) fn make_stick(folder: &Path, file: &Path) -> PathBuf {
     did(Command::new("mkfs.vfat").args(["-F", "32", "-n", "STICK"]).arg(&stick));
     did(Command::new("mcopy").arg("-i").arg(&stick).arg(file).arg("::"));
     stick
+}
+
+/// The folder of a card that Buildroot's scripts make: `scripts/test.d/buildroot-card`.
+///
+/// # Panics
+/// It can't be made.
+pub fn buildroot_card(board: &str) -> PathBuf {
+    made_by("scripts/test.d/buildroot-card", &[board])
 }
 
 /// An update that `scripts/test.d/bundle` makes.

@@ -25,7 +25,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 
-pub use self::card::{SdCard, bundle};
+pub use self::card::{SdCard, buildroot_card, bundle};
 use self::emulator::Running;
 pub use self::payload::Payload;
 use self::qmp::Qmp;
