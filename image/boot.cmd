@@ -52,6 +52,9 @@ if test -n "${slot}"; then
     setenv consoles "console=ttyAMA0"
   else
     setenv consoles "console=ttyS1,115200 console=ttyS0,115200 console=ttyAMA10,115200 console=tty1"
+    # What the firmware would have said: two UARTs, which the kernel of Raspberry Pi has off otherwise; memory for
+    # its USB driver; and for the Pi 5 how its chips are attached.
+    setenv consoles "${consoles} 8250.nr_uarts=2 coherent_pool=1M pci=pcie_bus_safe"
   fi
   # A kernel that has failed reboots; one that finds its watchdog running, because U-Boot has started it, feeds it for
   # so many seconds, until the initrd opens it. No work of a first boot, no logins, no SSH sockets. Plain names for

@@ -17,7 +17,11 @@ lines_of() { sed -e 's/#.*//' -e '/^$/d' "$@"; }
 # image, "$4" the file with the drivers of the variant.
 make_slot() {
     local root=$1 slot=$work/card/slot kernel modules
-    kernel=$(basename "$root"/usr/lib/modules/*)
+    kernel=$(cd "$root/usr/lib/modules" && echo *)
+    [[ $kernel != *' '* ]] || {
+        echo "error: $root/usr/lib/modules has the modules of several kernels: $kernel; remove all but the newest" >&2
+        return 1
+    }
     mkdir -p "$slot"
     cp --reflink=auto "$2" "$slot/root.erofs"
     # Raspberry Pi's is compressed.

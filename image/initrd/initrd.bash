@@ -8,8 +8,9 @@ kernel_modules() {
     local root=$1 kernel=$2 folder=$3 module paths='' name
     shift 3
     for module; do
-        # One that is built in needs nothing; one that is unknown is an error.
-        paths+=$(modprobe --dirname "$root" --set-version "$kernel" --show-depends "$module")$'\n'
+        # One that is built in needs nothing; one that is unknown is an error. By kmod's own name, because Buildroot's
+        # has no other; and this machine's modprobe.d is no affair of that kernel's.
+        paths+=$(exec -a modprobe kmod --config /dev/null --dirname "$root" --set-version "$kernel" --show-depends "$module")$'\n'
     done
     awk '$1 == "insmod" && !seen[$2]++ { print $2 }' <<<"$paths" | while read -r module; do
         name=$(basename "$module")
@@ -53,11 +54,13 @@ copy_busybox() {
 make_initrd() {
     local root=$1 kernel=$2 image=$3 tree=${work:?}/initrd
     shift 3
-    mkdir -p "$tree"/{bin,dev,modules,proc,root,run,sys}
+    mkdir -p "$tree"/{bin,dev,lib,modules,proc,root,run,sys}
+    # Where the C library of a 64-bit system looks first, whoever built it.
+    ln -s lib "$tree/lib64"
     copy_busybox "$root" "$tree"
     install -m 0755 "$INITRD/init" "$tree/init"
     kernel_modules "$root" "$kernel" "$tree/modules" "$@" >"$tree/modules/order"
     find "$tree" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
-    (cd "$tree" && find . | LC_ALL=C sort | cpio --create --format=newc --quiet --reproducible) | gzip -n >"$image"
+    (cd "$tree" && find . | LC_ALL=C sort | cpio --create --format=newc --quiet --reproducible --owner=+0:+0) | gzip -n >"$image"
     rm -rf "$tree"
 }

@@ -13,16 +13,41 @@ trap 'rm -rf "$work"' EXIT
 # shellcheck source-path=SCRIPTDIR source=../../../image/card.bash
 source "$image/card.bash"
 
-# Buildroot has it, if its output is to be reproducible.
-export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(date +%s)}
+# What of the kernel's options did not survive would be missed on the camera only. "${@:2}" are fragments.
+check_kernel() {
+    local config=$1 wanted
+    shift
+    while read -r wanted; do
+        # An option whose menu is gone is not set either.
+        [[ $wanted == '# CONFIG_'*' is not set' ]] && ! grep -q "^${wanted:2:-11}=" "$config" ||
+            grep -qFx "$wanted" "$config" || {
+            echo "error: the kernel's configuration, $config, has no $wanted" >&2
+            return 1
+        }
+    done < <(grep -hE '^(# )?CONFIG_' "$@")
+}
+for config in "$BUILD_DIR"/linux-*/.config; do
+    [[ -e $config ]] || continue
+    check_kernel "$config" "$here/linux.fragment"
+    [[ $board != qemu_* ]] || check_kernel "$config" "$here/linux-qemu.fragment"
+done
+
+# Of whatever is newer: this, or Buildroot, whose date it is in a reproducible build. Not the hour of the build.
+committed=$(git -C "$here" log -1 --format=%ct 2>/dev/null || true)
+built=${SOURCE_DATE_EPOCH:-0}
+export SOURCE_DATE_EPOCH=$((built > ${committed:-0} ? built : ${committed:-0}))
+[[ $SOURCE_DATE_EPOCH != 0 ]] || {
+    echo "error: neither git nor BR2_REPRODUCIBLE says of when this is" >&2
+    exit 1
+}
 keys=$(update_keys "$BASE_DIR/update-keys")
 version=$(sed -n '/^\[workspace\.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$here/../../../Cargo.toml")
 version=${UPDATE_VERSION:-$version-$(date -u --date="@$SOURCE_DATE_EPOCH" +%Y%m%d.%H%M)}
 "$image/customize" "$root" "stillwatch-buildroot-$board" "$version" "$keys/keyring.pem"
 
-# Debian's name for it, which image/root has.
+# Debian's name for it, which image/root has. A link would not do: presets go by the file's own name.
 [[ ! -e $root/usr/lib/systemd/system/sshd.service ]] ||
-    ln -sfn sshd.service "$root/usr/lib/systemd/system/ssh.service"
+    mv "$root/usr/lib/systemd/system/sshd.service" "$root/usr/lib/systemd/system/ssh.service"
 # Debian's configuration asks for image/root's, OpenSSH's own does not.
 if ! grep -q '^Include /etc/ssh/sshd_config.d' "$root/etc/ssh/sshd_config"; then
     sed -i '1i Include /etc/ssh/sshd_config.d/*.conf' "$root/etc/ssh/sshd_config"

@@ -28,5 +28,6 @@ fi
 make_card "$images/sdcard.img"
 
 version=$(sed -n 's/^IMAGE_VERSION=//p' "$TARGET_DIR/usr/lib/os-release")
+rm -f "$images"/stillwatch-*-"$board".raucb
 bundle=$images/stillwatch-$version-$board.raucb
 make_bundle "$images/sdcard.img" "stillwatch-buildroot-$board" "$version" "$bundle" "$(update_keys "$BASE_DIR/update-keys")"

@@ -11,13 +11,17 @@ STILLWATCH_AGENT_SITE = $(call qstrip,$(BR2_PACKAGE_STILLWATCH_AGENT_SITE))
 else
 STILLWATCH_AGENT_SITE = $(BR2_EXTERNAL_STILLWATCH_PATH)/..
 STILLWATCH_AGENT_SITE_METHOD = local
+STILLWATCH_AGENT_OVERRIDE_SRCDIR_RSYNC_EXCLUSIONS = \
+	--exclude /target --exclude /fuzz/target --exclude /dist --exclude /output
 endif
 STILLWATCH_AGENT_LICENSE = MIT
 STILLWATCH_AGENT_LICENSE_FILES = LICENSE
 
 # The crate v4l makes its bindings with libclang, turbojpeg builds libjpeg-turbo with CMake.
 STILLWATCH_AGENT_DEPENDENCIES = host-clang $(BR2_CMAKE_HOST_DEPENDENCY)
+# Wherever the one who calls make lets cargo build otherwise.
 STILLWATCH_AGENT_CARGO_ENV = \
+	CARGO_TARGET_DIR="$(@D)/target" \
 	CMAKE="$(BR2_CMAKE)" \
 	LIBCLANG_PATH="$(HOST_DIR)/lib" \
 	BINDGEN_EXTRA_CLANG_ARGS="--target=$(GNU_TARGET_NAME) --sysroot=$(STAGING_DIR)"
