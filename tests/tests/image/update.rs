@@ -230,7 +230,7 @@ fn all() -> bool {
 
 #[test]
 fn what_does_not_start_is_left_again() {
-    let of_which = if all() { &DOES_NOT_START[..] } else { &DOES_NOT_START[..2] };
+    let of_which = if all() { &DOES_NOT_START[..] } else { &DOES_NOT_START[..1] };
     taken_back(of_which);
 }
 
