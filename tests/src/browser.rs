@@ -170,6 +170,15 @@ pub struct Heap {
 }
 
 impl Tab {
+    /// Waits for the browser, not for ever: it may have died, and nobody says so.
+    ///
+    /// # Panics
+    /// It does not answer.
+    fn answer<T>(&self, asked: impl Future<Output = T>) -> T {
+        let within = async { tokio::time::timeout(2 * SOON, asked).await };
+        self.runtime.block_on(within).expect("the browser answers")
+    }
+
     /// What the page holds, after the garbage was collected.
     ///
     /// # Panics
@@ -189,7 +198,7 @@ impl Tab {
         into: &Arc<Mutex<Vec<String>>>,
         text: impl Fn(&E) -> String + Send + 'static,
     ) {
-        let events = self.runtime.block_on(self.page.event_listener::<E>());
+        let events = self.answer(self.page.event_listener::<E>());
         let (mut events, into) = (events.expect("events"), Arc::clone(into));
         self.runtime.spawn(async move {
             while let Some(event) = events.next().await {
@@ -204,7 +213,7 @@ impl Tab {
     /// It fails.
     pub fn command<C: Command>(&self, command: C) -> C::Response {
         let name = command.identifier();
-        let answer = self.runtime.block_on(self.page.execute(command));
+        let answer = self.answer(self.page.execute(command));
         answer.unwrap_or_else(|error| failed(&name, &error.to_string())).result
     }
 
@@ -213,7 +222,7 @@ impl Tab {
     /// # Panics
     /// It does not load.
     pub fn go(&self, url: &str) {
-        self.runtime.block_on(self.page.goto(url)).expect("the page loads");
+        self.answer(self.page.goto(url)).expect("the page loads");
     }
 
     /// A script that every page runs before its own.
@@ -229,7 +238,7 @@ impl Tab {
     /// # Panics
     /// It throws.
     pub fn eval(&self, expression: &str) -> Value {
-        let found = self.runtime.block_on(self.page.evaluate_expression(expression));
+        let found = self.answer(self.page.evaluate_expression(expression));
         let found = found.unwrap_or_else(|error| failed(expression, &error.to_string()));
         found.value().cloned().unwrap_or(Value::Null)
     }
@@ -239,7 +248,7 @@ impl Tab {
     /// # Panics
     /// The browser does not answer.
     pub fn eval_in_frames(&self, expression: &str) -> Vec<Value> {
-        self.runtime.block_on(async {
+        self.answer(async {
             let mut found = Vec::new();
             for frame in self.page.frames().await.expect("frames") {
                 let Ok(Some(context)) = self.page.frame_execution_context(frame).await else {
@@ -268,7 +277,7 @@ impl Tab {
     pub fn becomes(&self, expression: &str) {
         let ask = |expression: &str| -> Result<Value, String> {
             // While another page comes there is nobody to ask.
-            let found = self.runtime.block_on(self.page.evaluate_expression(expression));
+            let found = self.answer(self.page.evaluate_expression(expression));
             let found = found.map_err(|error| error.to_string())?;
             Ok(found.value().cloned().unwrap_or(Value::Null))
         };
@@ -294,7 +303,7 @@ impl Tab {
     /// The browser does not answer.
     pub fn screenshot(&self, path: &Path) {
         let how = ScreenshotParams::builder().format(CaptureScreenshotFormat::Png).build();
-        let png = self.runtime.block_on(self.page.screenshot(how)).expect("a screenshot");
+        let png = self.answer(self.page.screenshot(how)).expect("a screenshot");
         fs::create_dir_all(path.parent().expect("a folder")).expect("the folder can be made");
         fs::write(path, png).expect("it can be written");
     }
@@ -314,7 +323,7 @@ impl Tab {
     /// # Panics
     /// There is no such element.
     pub fn press(&self, element: &str, key: &str) {
-        let pressed = self.runtime.block_on(async {
+        let pressed = self.answer(async {
             let element = self.page.find_element(element).await?;
             element.focus().await?.press_key(key).await.map(|_| ())
         });
@@ -326,7 +335,7 @@ impl Tab {
     /// # Panics
     /// The browser does not answer.
     pub fn to_front(&self) {
-        self.runtime.block_on(self.page.bring_to_front()).expect("it comes to the front");
+        self.answer(self.page.bring_to_front()).expect("it comes to the front");
     }
 }
 

@@ -65,7 +65,7 @@ fn updates_prove_themselves_and_are_kept() {
         variables.contains("BOOT_ORDER=B A") && variables.contains("BOOT_B_LEFT=3"),
         "{variables}"
     );
-    kept_row(&machine, &relay);
+    kept_row(39, "update that is good", &machine, &relay);
 
     if all() {
         from_the_relay(&mut machine, &relay, &good);
@@ -93,6 +93,12 @@ fn from_the_relay(machine: &mut Machine, relay: &Relay, before: &Path) {
     assert_eq!(machine.run("cat /var/lib/stillwatch-agent/version").trim(), "2");
     machine.run("test -e /data/state-2/provision/stillwatch.toml && test -d /data/agent && ! test -e /data/agent/version");
     all_has_started(machine);
+    kept_row(
+        55,
+        "a second one, from the relay; power cut while it is fetched; new kind of state",
+        machine,
+        relay,
+    );
 }
 
 /// Each for its own reason, and the other slot stays as it was.
@@ -155,6 +161,7 @@ fn on_purpose(machine: &mut Machine, relay: &Relay, good: &Path) {
     machine.begin(&format!("stillwatch-updater install {file} --older --reboot"));
     is_kept(machine, "B", good);
     new_pictures("of the older system", relay, SOON);
+    kept_row(56, "downgrade on purpose", machine, relay);
 }
 
 /// What stands in docs/faults.md, and is told of what.
@@ -311,11 +318,11 @@ fn missed(relay: &Relay) -> Duration {
     Duration::from_secs(words.sum::<u64>() + 10)
 }
 
-fn kept_row(machine: &Machine, relay: &Relay) {
+fn kept_row(number: u32, fault: &str, machine: &Machine, relay: &Relay) {
     let kept = line_after(machine, 0.0, "has proved itself, and is kept");
     record(&Row {
-        number: 39,
-        fault: "update that is good",
+        number,
+        fault,
         detected: "trial: 60 s without a fault",
         rungs: "none",
         took: missed(relay),
