@@ -10,6 +10,9 @@ source "$IMAGE/initrd/initrd.bash"
 # What certificates say; cameras go by the moment of signing, so they need no end.
 DAYS=36500
 
+# The programs' version.
+programs_version() { sed -n '/^\[workspace\.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$IMAGE/../Cargo.toml"; }
+
 # The lines of the files, without comments.
 lines_of() { sed -e 's/#.*//' -e '/^$/d' "$@"; }
 

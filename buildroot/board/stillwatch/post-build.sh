@@ -26,10 +26,13 @@ check_kernel() {
         }
     done < <(grep -hE '^(# )?CONFIG_' "$@")
 }
+fragments=("$here/linux.fragment")
+case $board in
+    qemu_*) fragments+=("$here/linux-qemu.fragment") ;;
+    rpi5) fragments+=("$here/linux-rpi5.fragment") ;;
+esac
 for config in "$BUILD_DIR"/linux-*/.config; do
-    [[ -e $config ]] || continue
-    check_kernel "$config" "$here/linux.fragment"
-    [[ $board != qemu_* ]] || check_kernel "$config" "$here/linux-qemu.fragment"
+    [[ ! -e $config ]] || check_kernel "$config" "${fragments[@]}"
 done
 
 # Of whatever is newer: this, or Buildroot, whose date it is in a reproducible build. Not the hour of the build.
@@ -41,8 +44,7 @@ export SOURCE_DATE_EPOCH=$((built > ${committed:-0} ? built : ${committed:-0}))
     exit 1
 }
 keys=$(update_keys "$BASE_DIR/update-keys")
-version=$(sed -n '/^\[workspace\.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$here/../../../Cargo.toml")
-version=${UPDATE_VERSION:-$version-$(date -u --date="@$SOURCE_DATE_EPOCH" +%Y%m%d.%H%M)}
+version=${UPDATE_VERSION:-$(programs_version)-$(date -u --date="@$SOURCE_DATE_EPOCH" +%Y%m%d.%H%M)}
 "$image/customize" "$root" "stillwatch-buildroot-$board" "$version" "$keys/keyring.pem"
 
 # Debian's name for it, which image/root has. A link would not do: presets go by the file's own name.
