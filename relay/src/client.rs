@@ -1,0 +1,40 @@
+//! The relay as a client: of its owner's notification services, and of itself (`doctor`, `status`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Client, redirect};
+use rustls::ClientConfig;
+use rustls::crypto::ring;
+use rustls_pki_types::CertificateDer;
+use rustls_platform_verifier::{BuilderVerifierExt, Verifier};
+
+/// A client that trusts the system's authorities and these, follows nobody elsewhere, and gives up after
+/// `timeout`.
+///
+/// # Errors
+/// In words: the system's certificates can't be read, most often.
+pub(crate) fn client(
+    authorities: &[CertificateDer<'static>],
+    timeout: Duration,
+) -> Result<Client, String> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let tls = if authorities.is_empty() {
+        builder.with_platform_verifier().map_err(|error| error.to_string())?
+    } else {
+        let verifier = Verifier::new_with_extra_roots(authorities.iter().cloned(), provider)
+            .map_err(|error| error.to_string())?;
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+    };
+    Client::builder()
+        .tls_backend_preconfigured(tls.with_no_client_auth())
+        .user_agent(concat!("stillwatch-relay/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .timeout(timeout)
+        .connect_timeout(timeout)
+        .build()
+        .map_err(|error| error.to_string())
+}
