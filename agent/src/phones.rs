@@ -9,7 +9,7 @@ use runtime::mark::SharedMark;
 use tokio::net::TcpListener;
 use warp::filters::BoxedFilter;
 use web::answer::{self, Body, Response};
-use web::serve::{ConnectionLimits, Connections, Server};
+use web::serve::{ConnectionLimits, Connections, Listener, Server};
 
 /// For the head of a request, and for the next one on an idle connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ pub(crate) fn server(
 ) -> Server {
     let limits = ConnectionLimits { total, per_address, proxies: Vec::new() };
     Server {
-        listener,
+        listeners: vec![Listener::plain(listener)],
         routes,
         connections: Connections::new(&limits, Arc::new(())),
         header_timeout: HEADER_TIMEOUT,

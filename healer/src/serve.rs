@@ -3,7 +3,6 @@
 //! What is asked is `healer.rs`' affair. Everything here runs on one thread; connections are tasks.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use std::time::Duration;
 
 use nix::unistd::User;
 use runtime::heal::{Answer, MAX_ANSWER, MAX_REQUEST, Outcome};
-use runtime::{notify, signal};
+use runtime::{inherited, notify, signal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -87,11 +86,8 @@ fn listener(path: Option<&Path>) -> Result<UnixListener, ServeError> {
             StdListener::bind(path).map_err(ServeError::Listen)?
         }
         None => {
-            let mut handed_over = sd_notify::listen_fds().map_err(ServeError::Listen)?;
-            let fd = handed_over.next().ok_or(ServeError::NoSocket)?;
-            // SAFETY: systemd opened it for this process, and nothing else here takes it.
-            #[expect(unsafe_code, reason = "a number from the environment becomes an owned socket")]
-            let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+            let mut passed = inherited::sockets().map_err(ServeError::Listen)?;
+            let (fd, _) = passed.pop().ok_or(ServeError::NoSocket)?;
             StdListener::from(fd)
         }
     };

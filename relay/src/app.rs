@@ -19,8 +19,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use runtime::mark::SharedMark;
 use runtime::tasks::Tasks;
 use runtime::{clock, notify, signal};
-use tokio::net::TcpListener;
-use web::serve::{self, BindError, Connections, Server};
+use web::serve::{self, Connections, Listener, Server};
 
 use crate::board::{Board, Now};
 use crate::config::Config;
@@ -30,8 +29,11 @@ use crate::ingest::auth::Passwords;
 use crate::metrics::Metrics;
 use crate::routes::{self, Site};
 use crate::scale::Scaler;
+use crate::sockets::{self, Passed, SocketsError, Wanted};
 use crate::store::{Milestones, Restore, Store, StoreConfig};
 use crate::supervise::{self, Supervisor};
+use crate::tls::redirect::Plain;
+use crate::tls::{self, Shown, Source, TlsConfig};
 use crate::updates::Updates;
 use crate::view::owner::Owner;
 use crate::view::page::Pages;
@@ -53,8 +55,12 @@ const CONNECTIONS_ADVICE: &str =
 /// Why the relay ended, other than because it was told to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
-    #[error("{0} (relay.listen, --listen)")]
-    Bind(#[from] BindError),
+    #[error("{0}")]
+    Sockets(#[from] SocketsError),
+    #[error("tls.certificate_file: {0}")]
+    Certificate(String),
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
     #[error("can't listen for signals: {0}")]
     Signals(io::Error),
     #[error("can't start a thread: {0}")]
@@ -72,23 +78,15 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let mut stop_requested = std::pin::pin!(signal::stop_requested());
     raise_file_limit();
     // First of all: a second relay must not touch the first one's data.
-    let listener = serve::bind(config.listen)?;
-    let address = listener.local_addr().map_err(|e| BindError::Other(config.listen, e))?;
+    let (listeners, certificates) = listen(&config)?;
     let metrics = Arc::new(Metrics::new()?);
     let board = Board::new(config.freshness, config.max_cameras, Arc::clone(&metrics));
     let board = Arc::new(board);
     for (id, camera) in &config.cameras {
         board.configure(id.clone(), camera.freshness, camera.title.clone());
     }
-    let (store, Milestones { loaded, ended: mut store_ended }) = Store::start(StoreConfig {
-        folder: config.data_dir.clone(),
-        interval: config.store_interval,
-        history: config.history,
-        restore: restore(Arc::clone(&board)),
-        seconds: metrics.store_seconds.clone(),
-        history_dropped: metrics.history_dropped.clone(),
-    })
-    .map_err(RunError::Thread)?;
+    let (store, Milestones { loaded, ended: mut store_ended }) =
+        Store::start(kept(&config, &board, &metrics)).map_err(RunError::Thread)?;
     tokio::select! {
         signal = &mut stop_requested => {
             let signal = signal.map_err(RunError::Signals)?;
@@ -104,9 +102,15 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let counts = metrics.updates.clone();
     let updates = Updates::start(config.updates.clone(), Arc::clone(&board), counts)
         .map_err(RunError::Thread)?;
-    let parts = Parts { board: Arc::clone(&board), store: store.clone(), scaler, metrics, updates };
-    let mut tasks = start(&config, listener, parts);
-    tracing::info!("listening on {address}");
+    let parts = Parts {
+        board: Arc::clone(&board),
+        store: store.clone(),
+        scaler,
+        metrics,
+        updates,
+        certificates,
+    };
+    let mut tasks = start(&config, listeners, parts);
     notify::ready();
 
     let outcome = tokio::select! {
@@ -136,10 +140,37 @@ struct Parts {
     scaler: Scaler,
     metrics: Arc<Metrics>,
     updates: Arc<Updates>,
+    /// With HTTPS.
+    certificates: Option<Arc<Shown>>,
 }
 
-fn start(config: &Config, listener: TcpListener, parts: Parts) -> Tasks {
-    let Parts { board, store, scaler, metrics, updates } = parts;
+/// Where it listens, and whose certificate is shown there.
+fn listen(config: &Config) -> Result<(Vec<Listener>, Option<Arc<Shown>>), RunError> {
+    let certificates = config.tls.as_ref().map(certificates).transpose()?;
+    let server = certificates.as_ref().map(tls::server).transpose()?;
+    let wanted = Wanted {
+        listen: config.listen,
+        listen_is_usual: config.listen_is_usual,
+        tls: config.tls.as_ref().zip(server),
+    };
+    Ok((sockets::open(Passed::take()?, &wanted)?, certificates))
+}
+
+/// With the one that is there already, if one is.
+fn certificates(config: &TlsConfig) -> Result<Arc<Shown>, RunError> {
+    let shown = Shown::default();
+    let certificate = match &config.source {
+        Source::Files(files) => Some(files.read().map_err(RunError::Certificate)?),
+        Source::Acme(acme) => acme.kept(),
+    };
+    if let Some(certificate) = certificate {
+        shown.show(certificate);
+    }
+    Ok(Arc::new(shown))
+}
+
+fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
+    let Parts { board, store, scaler, metrics, updates, certificates } = parts;
     let own = config.cameras.iter().filter_map(|(id, c)| Some((id, c.password.as_ref()?)));
     let passwords = Passwords::new(config.password.as_ref(), own);
     let connections = Connections::new(&config.connections, metrics.connections_observer());
@@ -157,16 +188,21 @@ fn start(config: &Config, listener: TcpListener, parts: Parts) -> Tasks {
         scaler,
         metrics,
         export: exporting.clone(),
-        pages: Pages::new(&config.pages, &config.connections.proxies),
+        pages: Pages::new(&config.pages),
         owner: Owner::new(config.owner_password.as_ref(), config.pages.url.as_deref()),
         origins: config.pages.origins.clone(),
         connections: connections.clone(),
+        plain: config
+            .tls
+            .as_ref()
+            .zip(certificates.clone())
+            .map(|(tls, shown)| Plain::new(tls, shown)),
         peer_timeout: config.uploads.peer_timeout,
         started: clock::mono(),
     });
     let (serving, watching) = (SharedMark::default(), SharedMark::default());
     let server = Server {
-        listener,
+        listeners,
         routes: routes::all(Arc::clone(&site)),
         connections,
         header_timeout: config.header_timeout,
@@ -183,8 +219,28 @@ fn start(config: &Config, listener: TcpListener, parts: Parts) -> Tasks {
     if let (Some(config), Some(status)) = (config.export.clone(), exporting) {
         tasks.spawn("export", export::run(site, config, status, stop.clone()));
     }
+    match config.tls.as_ref().map(|tls| &tls.source).zip(certificates) {
+        Some((Source::Files(files), shown)) => {
+            tasks.spawn("certificate", tls::files::run(files.clone(), shown, stop.clone()));
+        }
+        Some((Source::Acme(acme), shown)) => {
+            tasks.spawn("certificate", tls::acme::run(acme.clone(), shown, stop.clone()));
+        }
+        None => {}
+    }
     tasks.spawn("supervise", supervise::run(supervisor, stop));
     tasks
+}
+
+fn kept(config: &Config, board: &Arc<Board>, metrics: &Metrics) -> StoreConfig {
+    StoreConfig {
+        folder: config.data_dir.clone(),
+        interval: config.store_interval,
+        history: config.history,
+        restore: restore(Arc::clone(board)),
+        seconds: metrics.store_seconds.clone(),
+        history_dropped: metrics.history_dropped.clone(),
+    }
 }
 
 /// Shows an earlier process' frames, and says so.

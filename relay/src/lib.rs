@@ -8,7 +8,6 @@
 mod app;
 mod board;
 mod cli;
-#[expect(dead_code, reason = "its users follow")]
 mod client;
 mod config;
 mod export;
@@ -20,9 +19,11 @@ mod rate;
 mod respond;
 mod routes;
 mod scale;
+mod sockets;
 mod status;
 mod store;
 mod supervise;
+mod tls;
 mod updates;
 mod upgrade;
 mod view;

@@ -69,6 +69,8 @@ pub(crate) struct Metrics {
     frame_age: GaugeVec,
     state: IntGaugeVec,
     connections: Gauge,
+    handshakes_failed: IntCounter,
+    certificate_expiry: GaugeVec,
     store_works: Gauge,
     connections_refused: IntCounterVec,
     viewers_dropped: IntCounterVec,
@@ -223,6 +225,14 @@ impl Metrics {
                 &[camera, "state"],
             )?,
             connections: by.gauge("connections", "Open connections")?,
+            handshakes_failed: by
+                .counter("tls_handshakes_failed", "Connections that did not get as far as HTTPS")?,
+            // Without labels, but not there without HTTPS.
+            certificate_expiry: by.ages(
+                "certificate_expiry_seconds",
+                "Until when the certificate of HTTPS is valid, in seconds since the Unix epoch",
+                &[],
+            )?,
             store_works: by.gauge("store_works", "1 while frames are kept on disk, else 0")?,
             connections_refused: by.counters(
                 "connections_refused",
@@ -303,7 +313,8 @@ impl Metrics {
     /// What happens to connections is counted.
     pub(crate) fn connections_observer(&self) -> Arc<dyn Observer> {
         let (refused, stalled) = (self.connections_refused.clone(), self.stalled_connections());
-        Arc::new(ConnectionCounts { refused, stalled })
+        let failed = self.handshakes_failed.clone();
+        Arc::new(ConnectionCounts { refused, stalled, failed })
     }
 
     /// Connections whose peer took nothing of an answer, whatever it was.
@@ -354,6 +365,7 @@ impl Metrics {
         board: &Board,
         now: Mono,
         connections: usize,
+        certificate_until: Option<i64>,
         store: &Store,
         known: &Known,
     ) -> Vec<u8> {
@@ -389,6 +401,10 @@ impl Metrics {
         }
         self.updates(known);
         self.connections.set(u32::try_from(connections).unwrap_or(u32::MAX).into());
+        // Seconds of this age are far below what a float holds.
+        if let Some(until) = certificate_until.and_then(|until| u32::try_from(until).ok()) {
+            self.certificate_expiry.with_label_values::<&str>(&[]).set(until.into());
+        }
         let keeps = store.persistence() == Persistence::Works;
         self.store_works.set(f64::from(u8::from(keeps)));
         let mut text = Vec::new();
@@ -501,6 +517,7 @@ impl Register<'_> {
 struct ConnectionCounts {
     refused: IntCounterVec,
     stalled: IntCounter,
+    failed: IntCounter,
 }
 
 impl Observer for ConnectionCounts {
@@ -510,5 +527,9 @@ impl Observer for ConnectionCounts {
 
     fn stalled(&self) {
         self.stalled.inc();
+    }
+
+    fn handshake_failed(&self) {
+        self.failed.inc();
     }
 }

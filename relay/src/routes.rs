@@ -29,6 +29,7 @@ use crate::respond::{self, LOOK, Response};
 use crate::scale::Scaler;
 use crate::status;
 use crate::store::Store;
+use crate::tls::redirect::Plain;
 use crate::updates::{Folder, Published, Served, Updates};
 use crate::upgrade::Offer;
 use crate::view::owner::{self, Owner};
@@ -54,6 +55,8 @@ pub(crate) struct Site {
     /// Whose scripts may read pictures and states.
     pub origins: Origins,
     pub connections: Connections,
+    /// Where there is HTTPS: what others get.
+    pub plain: Option<Plain>,
     /// A viewer that takes or says nothing for so long is disconnected.
     pub peer_timeout: Duration,
     pub started: Mono,
@@ -101,6 +104,12 @@ impl Site {
         path: &FullPath,
         body: impl Stream<Item = Result<B, warp::Error>>,
     ) -> Response {
+        if let Some(plain) = &self.plain {
+            let Request { peer, headers, query, .. } = &request;
+            if let Some(answer) = plain.answer(peer, headers, path.as_str(), query) {
+                return answer;
+            }
+        }
         let Some(target) = parse(path.as_str()) else {
             return respond::not_found("there is nothing at this path");
         };
@@ -204,7 +213,10 @@ impl Site {
             Target::Metrics => {
                 let open = self.connections.open();
                 let known = self.updates.known();
-                respond::metrics(self.metrics.text(&self.board, now, open, &self.store, &known))
+                let shown = self.plain.as_ref().and_then(|plain| plain.shown.certificate());
+                let until = shown.map(|certificate| certificate.validity.until);
+                let text = self.metrics.text(&self.board, now, open, until, &self.store, &known);
+                respond::metrics(text)
             }
         }
     }

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod event;
 pub mod files;
 pub mod heal;
+pub mod inherited;
 pub mod log;
 pub mod mark;
 pub mod network;

@@ -4,6 +4,7 @@
 mod keys;
 mod raw;
 mod report;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use crate::ingest::Bounds;
 use crate::origins::Origins;
 use crate::password::MAX_PASSWORD;
 use crate::store::HistoryLimits;
+use crate::tls::TlsConfig;
 use crate::updates::{Channel, UpdatesConfig};
 use crate::view::page::PagesConfig;
 use keys::KEYS;
@@ -61,6 +63,10 @@ pub(crate) struct CameraConfig {
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub listen: SocketAddr,
+    /// Whether nobody asked for anything else than usual.
+    pub listen_is_usual: bool,
+    /// `None`: no HTTPS.
+    pub tls: Option<TlsConfig>,
     pub data_dir: PathBuf,
     pub password: Option<Secret>,
     /// Where the password is from, for the log.
@@ -102,6 +108,7 @@ impl Config {
             history,
             export,
             updates,
+            tls,
         } = &loaded.value;
         let listen = listen_address(&relay.listen, &place)?;
         let limits = freshness.limits();
@@ -112,8 +119,10 @@ impl Config {
         let proxies = list("relay.proxies", &relay.proxies, "127.0.0.0/8 ::1/128", &place)?;
         let sizes = list("export.sizes", &export.sizes, "800x600 320x240", &place)?;
         let data_dir = data_dir(relay);
+        let tls = tls.checked(&data_dir, &place)?;
         Ok(Config {
             listen,
+            listen_is_usual: relay.listen == RawRelay::default().listen,
             updates: updates_config(updates, &data_dir, &cameras),
             data_dir,
             password,
@@ -128,7 +137,8 @@ impl Config {
             },
             max_sizes: relay.max_sizes,
             export: export.checked(sizes),
-            pages: pages(site, embed, &place)?,
+            pages: pages(site, embed, tls.as_ref(), &place)?,
+            tls,
             owner_password: find_owner_password(owner)?,
             uploads: Bounds {
                 max_uploads: relay.max_uploads,
@@ -250,12 +260,15 @@ fn read_cameras(
 fn pages(
     site: &RawSite,
     embed: &RawEmbed,
+    tls: Option<&TlsConfig>,
     place: &impl Fn(&str) -> String,
 ) -> Result<PagesConfig, ConfigError> {
     let origins = Origins::read(&embed.origins).map_err(|wrong| {
         ConfigError::Value(format!("{}embed.origins: {wrong}", place("embed.origins")))
     })?;
     let url = site.url.as_deref().map(|url| site_url(url, place)).transpose()?;
+    let domain = tls.and_then(|tls| tls.host.as_ref());
+    let url = url.or_else(|| domain.map(|domain| format!("https://{domain}/")));
     Ok(PagesConfig { title: site.title.clone(), url, origins })
 }
 

@@ -12,6 +12,8 @@ use crate::board::Size;
 use crate::export::ExportConfig;
 use crate::store::HistoryLimits;
 
+use super::tls::RawTls;
+
 #[derive(Debug, Clone, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawConfig {
@@ -25,6 +27,7 @@ pub(super) struct RawConfig {
     pub history: RawHistory,
     pub export: RawExport,
     pub updates: RawUpdates,
+    pub tls: RawTls,
 }
 
 #[derive(Debug, Clone, Deserialize)]

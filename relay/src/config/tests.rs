@@ -55,6 +55,8 @@ fn every_key_of_the_table_can_be_read() {
                 "embed.origins" => "\"https://example.org http://192.0.2.1:8080\"",
                 "export.sizes" => "\"800x600 1x1\"",
                 "cameras.*.channel" => "\"beta\"",
+                "tls.domain" => "\"cam.example.org www.example.org\"",
+                "tls.directory" => "\"https://localhost:14000/dir\"",
                 name if name.ends_with("_file") => continue,
                 _ => "\"127.0.0.1:80\"",
             },
@@ -144,4 +146,33 @@ fn wrong_words_of_lists_are_named() {
     }
     let none = load("relay.proxies = \"none\"", cli::Settings::default()).unwrap();
     assert!(none.connections.proxies.is_empty());
+}
+
+#[test]
+fn https_needs_a_name_or_a_certificate() {
+    let tls = |file: &str| load(file, cli::Settings::default()).map(|config| config.tls);
+    assert!(tls("").unwrap().is_none());
+    let one =
+        tls("[tls]\ndomain = \"Cam.Example.org\"\nlisten = \"[::]:8443\"\n").unwrap().unwrap();
+    assert_eq!(one.host.as_deref(), Some("cam.example.org:8443"));
+    assert!(matches!(one.source, crate::tls::Source::Acme(_)));
+    let files = "[tls]\ncertificate_file = \"/tls/both.pem\"\nredirect_listen = \"none\"\n";
+    let files = tls(files).unwrap().unwrap();
+    assert_eq!((files.redirect_listen, files.host), (None, None));
+    for (wrong, said) in [
+        ("domain = \"192.0.2.1\"", "is no domain"),
+        ("domain = \"localhost\"", "is no domain"),
+        ("domain = \"*.example.org\"", "is no domain"),
+        ("domain = \"https://cam.example.org\"", "is no domain"),
+        ("key_file = \"/tls/key.pem\"", "no tls.certificate_file"),
+        ("domain = \"cam.example.org\"\nlisten = \"443\"", "no address and port"),
+        ("domain = \"cam.example.org\"\ndirectory = \"http://acme\"", "https://"),
+        ("domain = \"cam.example.org\"\ndirectory_ca_file = \"/none.pem\"", "/none.pem"),
+    ] {
+        let error = tls(&format!("[tls]\n{wrong}\n")).unwrap_err().to_string();
+        assert!(error.contains(said) && error.contains("tls."), "{error}");
+    }
+    // The pages know their address.
+    let config = load("[tls]\ndomain = \"cam.example.org\"\n", cli::Settings::default()).unwrap();
+    assert_eq!(config.pages.url.as_deref(), Some("https://cam.example.org/"));
 }

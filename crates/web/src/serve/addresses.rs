@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
 
+use super::forwarded::is_proxy;
+
 /// Counts connections by address: by /64 for IPv6, which is what one customer gets. It holds as many
 /// entries as there are connections.
 #[derive(Debug, Clone)]
@@ -22,13 +24,13 @@ pub(super) struct Counted {
 }
 
 impl Addresses {
-    pub(super) fn new(max: usize, unlimited: &[IpNet]) -> Addresses {
-        Addresses { open: Arc::default(), max, unlimited: unlimited.into() }
+    pub(super) fn new(max: usize, unlimited: Arc<[IpNet]>) -> Addresses {
+        Addresses { open: Arc::default(), max, unlimited }
     }
 
     /// Counts one more, or says that it would be too many.
     pub(super) fn enter(&self, address: IpAddr) -> Option<Counted> {
-        if self.unlimited.iter().any(|net| net.contains(&address)) {
+        if is_proxy(&self.unlimited, address) {
             return Some(Counted { of: None });
         }
         let site = site(address);
@@ -72,7 +74,7 @@ mod tests {
 
     #[test]
     fn each_address_has_its_own_places_and_they_come_back() {
-        let addresses = Addresses::new(2, &["127.0.0.0/8".parse().unwrap()]);
+        let addresses = Addresses::new(2, ["127.0.0.0/8".parse().unwrap()].into());
         let enter = |text: &str| addresses.enter(text.parse().unwrap());
         let first = enter("192.0.2.1").unwrap();
         let _second = enter("192.0.2.1").unwrap();

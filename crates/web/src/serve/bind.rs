@@ -1,7 +1,8 @@
 //! The listening socket.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener as StdListener};
+use std::os::fd::OwnedFd;
 
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
@@ -48,6 +49,16 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
         }
         outcome => outcome.map_err(|error| explained(address, error)),
     }
+}
+
+/// Takes over a socket that systemd listens with.
+///
+/// # Errors
+/// It is none that connections of TCP come to.
+pub fn adopt(socket: OwnedFd) -> io::Result<TcpListener> {
+    let socket = StdListener::from(socket);
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
 }
 
 /// Listens on `address` for what comes in by the interface `device` only, whether the address is there

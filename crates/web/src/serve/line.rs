@@ -1,4 +1,4 @@
-//! A connection's socket as hyper reads and writes it, and what viewers' tasks want to know of it.
+//! A connection's socket as hyper, or TLS, reads and writes it, and what viewers' tasks want to know of it.
 //!
 //! **Closing while the peer is still sending.** A request may be answered before its body has
 //! arrived: a wrong password, a body that is too large. Closing then with unread bytes makes the
@@ -14,12 +14,13 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use runtime::socket::{SendQueue, send_queue};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::Sleep;
 
 use super::{Admitted, Observer};
@@ -41,7 +42,8 @@ pub struct Wire {
     written: AtomicU64,
     /// Nothing is left in the program's own buffers.
     flushed: AtomicBool,
-    waiting: Mutex<Option<Waker>>,
+    /// For that.
+    waiting: Notify,
 }
 
 impl Wire {
@@ -52,7 +54,7 @@ impl Wire {
             read: AtomicU64::new(0),
             written: AtomicU64::new(0),
             flushed: AtomicBool::new(true),
-            waiting: Mutex::default(),
+            waiting: Notify::new(),
         }
     }
 
@@ -76,18 +78,18 @@ impl Wire {
         self.flushed.store(false, Ordering::Relaxed);
     }
 
-    /// Waits until the kernel has all of what was sent. For one task: the last to ask is woken.
+    /// Waits until the kernel has all of what was sent.
     pub async fn flushed(&self) {
-        std::future::poll_fn(|cx| {
-            if self.flushed.load(Ordering::Relaxed) {
-                return Poll::Ready(());
-            }
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            *waiting = Some(cx.waker().clone());
+        loop {
+            let flushed = self.waiting.notified();
+            let mut flushed = std::pin::pin!(flushed);
             // It may have happened meanwhile.
-            if self.flushed.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+            flushed.as_mut().enable();
+            if self.flushed.load(Ordering::Relaxed) {
+                return;
+            }
+            flushed.await;
+        }
     }
 
     /// What the kernel still has to deliver.
@@ -102,19 +104,16 @@ impl Wire {
 
     fn sent_all(&self) {
         if !self.flushed.swap(true, Ordering::Relaxed) {
-            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(waker) = waiting {
-                waker.wake();
-            }
+            self.waiting.notify_waiters();
         }
     }
 }
 
-/// The end of a [`Wire`] that hyper has.
+/// The end of a [`Wire`] that hyper has, or TLS.
 pub(super) struct Line {
     wire: Arc<Wire>,
     /// An upgraded connection, which outlives hyper's part of it, keeps its place.
-    _admitted: Arc<Admitted>,
+    _admitted: Admitted,
     limit: StallLimit,
     /// Runs while the kernel takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
@@ -135,8 +134,12 @@ struct Rest {
 }
 
 impl Line {
-    pub(super) fn new(wire: Arc<Wire>, admitted: Arc<Admitted>, limit: StallLimit) -> Line {
+    pub(super) fn new(wire: Arc<Wire>, admitted: Admitted, limit: StallLimit) -> Line {
         Line { wire, _admitted: admitted, limit, stalled: None, rest: None }
+    }
+
+    pub(super) fn wire(&self) -> Arc<Wire> {
+        Arc::clone(&self.wire)
     }
 
     fn wrote(

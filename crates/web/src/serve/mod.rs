@@ -1,42 +1,43 @@
 //! Listens, and serves each connection: time-outs, limits, and a bounded end.
 //!
-//! warp's own server has neither time-outs nor limits, and panics when it can't bind; so its routes
-//! are served by hyper here. What is answered does not belong here.
+//! warp's own server has neither time-outs nor limits nor TLS, and panics when it can't bind; so its routes
+//! are served by hyper here (`talk.rs`). What is answered, and whose certificate is shown, does not belong here.
 
 mod addresses;
 mod bind;
+mod forwarded;
 mod line;
+mod talk;
 
 use std::convert::Infallible;
-use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
+use std::{fmt, future};
 
 use addresses::{Addresses, Counted};
 use http::{HeaderMap, Method};
-use http_body::Body;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
 use ladder::Episode;
 use line::{Line, StallLimit};
 use runtime::clock;
 use runtime::mark::SharedMark;
+use rustls::ServerConfig;
 use socket2::SockRef;
+use talk::Talk;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 
-pub use bind::{BindError, bind, bind_to_device};
+pub use bind::{BindError, adopt, bind, bind_to_device};
 pub use line::Wire;
+pub use talk::{ACME, protocols};
 
 use crate::answer::Response;
 
@@ -48,9 +49,6 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// After this long without an acknowledgement from a peer that should send one, it is gone.
 const PEER_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Bounds each connection's memory; a request's head has to fit.
-const MAX_BUFFER: usize = 64 << 10;
 
 /// After a failed accept: out of file descriptors or memory, and only time can help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -74,8 +72,12 @@ const UNSENT: u32 = 64 << 10;
 /// Who is at the other end of a request's connection; `warp::ext` finds it.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    /// Its address; an IPv4 one as such.
+    /// The client's address, behind a proxy of ours as well; an IPv4 one as such.
     pub address: SocketAddr,
+    /// Whether a proxy of ours passed the request on, or something else on such a machine asks.
+    pub by_proxy: bool,
+    /// Whether the client came by HTTPS.
+    pub secure: bool,
     /// The socket.
     pub wire: Arc<Wire>,
 }
@@ -111,6 +113,7 @@ pub struct Connections {
     places: Arc<Semaphore>,
     max: usize,
     addresses: Addresses,
+    proxies: Arc<[IpNet]>,
     observer: Arc<dyn Observer>,
 }
 
@@ -120,12 +123,15 @@ pub trait Observer: fmt::Debug + Send + Sync {
     fn refused(&self, limit: &'static str);
     /// One was ended whose peer took nothing of an answer.
     fn stalled(&self);
+    /// One did not get as far as TLS.
+    fn handshake_failed(&self);
 }
 
 /// Nobody does.
 impl Observer for () {
     fn refused(&self, _: &'static str) {}
     fn stalled(&self) {}
+    fn handshake_failed(&self) {}
 }
 
 /// A connection's places: they are free again when this is dropped.
@@ -138,9 +144,10 @@ struct Admitted {
 impl Connections {
     /// With none taken.
     pub fn new(limits: &ConnectionLimits, observer: Arc<dyn Observer>) -> Connections {
-        let addresses = Addresses::new(limits.per_address, &limits.proxies);
+        let proxies: Arc<[IpNet]> = limits.proxies.as_slice().into();
+        let addresses = Addresses::new(limits.per_address, Arc::clone(&proxies));
         let places = Arc::new(Semaphore::new(limits.total));
-        Connections { places, max: limits.total, addresses, observer }
+        Connections { places, max: limits.total, addresses, proxies, observer }
     }
 
     fn admit(&self, address: SocketAddr) -> Result<Admitted, &'static [u8]> {
@@ -167,16 +174,32 @@ impl Connections {
     }
 }
 
+/// Where connections come from.
+#[derive(Debug)]
+pub struct Listener {
+    /// From [`bind`], or [`adopt`].
+    pub socket: TcpListener,
+    /// They speak TLS: what is offered, [`protocols`] among it.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+impl Listener {
+    /// For plain HTTP.
+    pub fn plain(socket: TcpListener) -> Listener {
+        Listener { socket, tls: None }
+    }
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Server {
-    /// From [`bind`].
-    pub listener: TcpListener,
+    /// At least one.
+    pub listeners: Vec<Listener>,
     /// What is answered.
     pub routes: BoxedFilter<(Response,)>,
     /// How many there may be.
     pub connections: Connections,
-    /// How long the head of a request may take, or the next request on an idle connection.
+    /// How long a TLS handshake may take, the head of a request, or the next request on an idle connection.
     pub header_timeout: Duration,
     /// How long a peer may take nothing of an answer.
     pub peer_timeout: Duration,
@@ -190,14 +213,16 @@ pub struct Server {
 pub async fn run(server: Server, stop: CancellationToken) {
     let mut trouble = Episode::new(LINE_SPACING);
     let mut full = Episode::new(LINE_SPACING);
+    let mut turn = 0;
+    let talk = server.talk();
     while !stop.is_cancelled() {
         server.mark.touch(clock::mono());
         let accepted = tokio::select! {
-            accepted = server.listener.accept() => accepted,
+            accepted = accept(&server.listeners, &mut turn) => accepted,
             () = tokio::time::sleep(IDLE) => continue,
             () = stop.cancelled() => break,
         };
-        let (stream, address) = match accepted {
+        let (stream, address, tls) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 if trouble.enter(clock::mono(), error.kind()).is_some() {
@@ -217,7 +242,10 @@ pub async fn run(server: Server, stop: CancellationToken) {
         match server.connections.admit(address) {
             Ok(admitted) => {
                 full.leave(clock::mono());
-                server.serve(stream, address, admitted, stop.clone());
+                let line = server.line(stream, admitted);
+                let secure = tls.is_some();
+                let peer = Peer { address, by_proxy: false, secure, wire: line.wire() };
+                tokio::spawn(talk.clone().run(line, peer, tls, stop.clone()));
             }
             Err(answer) => {
                 if full.enter(clock::mono(), answer.len()).is_some() {
@@ -232,77 +260,49 @@ pub async fn run(server: Server, stop: CancellationToken) {
             }
         }
     }
-    drop(server.listener);
+    drop(server.listeners);
     if tokio::time::timeout(DRAIN, server.connections.all_closed()).await.is_err() {
         let open = server.connections.open();
         tracing::warn!("{open} connections were not done in time and are cut off");
     }
 }
 
+/// The next connection of any listener; none of them can keep the others waiting.
+async fn accept(
+    listeners: &[Listener],
+    turn: &mut usize,
+) -> io::Result<(TcpStream, SocketAddr, Option<TlsAcceptor>)> {
+    let (first, rest) = (*turn % listeners.len().max(1), listeners.len());
+    *turn = turn.wrapping_add(1);
+    future::poll_fn(|cx| {
+        for listener in listeners.iter().cycle().skip(first).take(rest) {
+            if let Poll::Ready(accepted) = listener.socket.poll_accept(cx) {
+                let tls = listener.tls.clone().map(TlsAcceptor::from);
+                return Poll::Ready(accepted.map(|(stream, address)| (stream, address, tls)));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
 impl Server {
-    fn serve(
-        &self,
-        stream: TcpStream,
-        address: SocketAddr,
-        admitted: Admitted,
-        stop: CancellationToken,
-    ) {
+    fn talk(&self) -> Talk {
+        Talk {
+            routes: self.routes.clone(),
+            proxies: Arc::clone(&self.connections.proxies),
+            header_timeout: self.header_timeout,
+            observer: Arc::clone(&self.connections.observer),
+        }
+    }
+
+    fn line(&self, stream: TcpStream, admitted: Admitted) -> Line {
         set_options(&stream);
-        let wire = Arc::new(Wire::new(stream));
         let limit = StallLimit {
             timeout: self.peer_timeout,
             observer: Arc::clone(&self.connections.observer),
         };
-        let admitted = Arc::new(admitted);
-        let peer = Peer { address, wire: Arc::clone(&wire) };
-        let inner = TowerToHyperService::new(warp::service(self.routes.clone()));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.header_timeout)
-            .max_buf_size(MAX_BUFFER)
-            .serve_connection(
-                TokioIo::new(Line::new(wire, Arc::clone(&admitted), limit)),
-                Introduced { inner, peer },
-            )
-            .with_upgrades();
-        // Boxed: pinned within the task it would stand in it twice, for each of thousands of viewers.
-        let mut connection = Box::pin(connection);
-        tokio::spawn(async move {
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
-                    // The present request is still answered, and no further one.
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            // Peers go away in the middle of everything, and that is no news.
-            if let Err(error) = ended {
-                tracing::debug!(peer = %address, "connection: {error}");
-            }
-            drop(admitted);
-        });
-    }
-}
-
-/// Tells the routes who asks.
-struct Introduced<S> {
-    inner: S,
-    peer: Peer,
-}
-
-impl<S> Service<http::Request<Incoming>> for Introduced<S>
-where
-    S: Service<http::Request<Incoming>, Error = Infallible>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn call(&self, mut request: http::Request<Incoming>) -> S::Future {
-        self.peer.wire.set_unread(!request.body().is_end_stream());
-        request.extensions_mut().insert(self.peer.clone());
-        self.inner.call(request)
+        Line::new(Arc::new(Wire::new(stream)), admitted, limit)
     }
 }
 

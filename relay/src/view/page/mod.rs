@@ -19,7 +19,6 @@ use http::header::{
 };
 use http::uri::Authority;
 use http::{HeaderName, StatusCode};
-use ipnet::IpNet;
 use ladder::Mono;
 use web::freshness::State;
 use web::serve::Peer;
@@ -59,7 +58,6 @@ pub(crate) struct PagesConfig {
 pub(crate) struct Pages {
     config: PagesConfig,
     assets: Assets,
-    proxies: Vec<IpNet>,
 }
 
 /// A request for a page.
@@ -152,8 +150,8 @@ pub(crate) fn test() -> Response {
 }
 
 impl Pages {
-    pub(crate) fn new(config: &PagesConfig, proxies: &[IpNet]) -> Pages {
-        Pages { config: config.clone(), assets: Assets::new(), proxies: proxies.to_vec() }
+    pub(crate) fn new(config: &PagesConfig) -> Pages {
+        Pages { config: config.clone(), assets: Assets::new() }
     }
 
     /// A file that pages are made of.
@@ -395,11 +393,7 @@ impl Pages {
         // It stands in a page that others may see, so only what is a host and a port.
         let host: Authority = text(&HOST)?.parse().ok()?;
         let plain = !host.as_str().contains('@');
-        let from_proxy =
-            self.proxies.iter().any(|net| net.contains(&asked.peer.address.ip().to_canonical()));
-        let scheme = text(&HeaderName::from_static("x-forwarded-proto"));
-        let secure = from_proxy && scheme == Some("https");
-        plain.then(|| format!("{}://{host}/", if secure { "https" } else { "http" }))
+        plain.then(|| format!("{}://{host}/", if asked.peer.secure { "https" } else { "http" }))
     }
 
     fn preview(&self, camera: &Camera, asked: Asked<'_>) -> Option<Preview> {
