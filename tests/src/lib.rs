@@ -2,7 +2,9 @@
 
 #![expect(clippy::expect_used, reason = "it is test code, and a panic is how a test fails")]
 
+pub mod acme;
 pub mod browser;
+pub mod caddy;
 pub mod card;
 pub mod faults;
 pub mod guest;

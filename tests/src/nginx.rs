@@ -107,12 +107,12 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
-    /// nginx as a proxy with TLS before a relay: its certificate is for this name or address, and
-    /// valid until the end of this year.
+    /// A certificate for this name or address, valid until the end of this year, and its key, as files. Each call
+    /// writes the same two anew.
     ///
     /// # Panics
-    /// It does not come up.
-    pub fn nginx(&self, relay: SocketAddr, name: &str, until: i32) -> Nginx {
+    /// They can't be made.
+    pub fn certificate(&self, name: &str, until: i32) -> (PathBuf, PathBuf) {
         let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(until, 12, 31);
@@ -121,6 +121,16 @@ impl Authority {
         let (pem, secret) = (self.folder.path().join("pem"), self.folder.path().join("key"));
         fs::write(&pem, certificate.pem()).unwrap();
         fs::write(&secret, key.serialize_pem()).unwrap();
+        (pem, secret)
+    }
+
+    /// nginx as a proxy with TLS before a relay: its certificate is for this name or address, and
+    /// valid until the end of this year.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn nginx(&self, relay: SocketAddr, name: &str, until: i32) -> Nginx {
+        let (pem, secret) = self.certificate(name, until);
         let tls = format!(
             "    ssl_certificate {}; ssl_certificate_key {};",
             pem.display(),

@@ -4,8 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "it is test code, and a panic is how a test fails")]
 
 use std::fs;
+use std::net::SocketAddr;
 use std::process::Command;
 
+use stories::caddy::Caddy;
 use stories::card::on_screenshot;
 use stories::nginx::nginx;
 use stories::{PASSWORD, PYTHON, Relay, agent, of_repository, seq_of};
@@ -55,15 +57,33 @@ fn everything_works_through_nginx_as_a_proxy() {
     let relay = Relay::start();
     let to = relay.address.to_string();
     let nginx = nginx("stillwatch-proxy.conf", &[("127.0.0.1:5000", &to)]);
-    let agent = agent(&format!("http://{}/", nginx.address), &PATTERN, &[]);
+    // Who asks is on this machine, too, so what it claims is believed.
+    everything_works_through(&relay, nginx.address, "192.0.2.7");
+}
+
+#[test]
+fn everything_works_through_caddy_as_a_proxy() {
+    let relay = Relay::start();
+    let caddy = Caddy::before(relay.address);
+    // Caddy passes no claims on.
+    everything_works_through(&relay, caddy.address, "127.0.0.1");
+}
+
+fn everything_works_through(relay: &Relay, proxy: SocketAddr, from: &str) {
+    let agent = agent(&format!("http://{proxy}/"), &PATTERN, &[]);
     agent.line("uploading over a WebSocket");
     relay.frame_after(5);
-    let still = get(nginx.address, "/live320x240.jpeg").unwrap();
+    let still = get(proxy, "/live320x240.jpeg").unwrap();
     assert_eq!((still.status(), seq_of(&still) > 0), (200, true));
-    assert_eq!(watched(&nginx.address.to_string(), 5).len(), 5);
-    assert!(snapshot(&format!("http://{}/live.mjpeg", nginx.address)) > 1_000);
-    let post = request(nginx.address, "POST", &format!("/?password={PASSWORD}"), &[], b"GIF");
-    assert_eq!(post.unwrap().status(), 415);
+    assert_eq!(watched(&proxy.to_string(), 5).len(), 5);
+    assert!(snapshot(&format!("http://{proxy}/live.mjpeg")) > 1_000);
+    let upload = |claimed: &[(&str, &str)], password: &str| {
+        let path = format!("/?password={password}");
+        request(proxy, "POST", &path, claimed, b"GIF").unwrap().status()
+    };
+    assert_eq!(upload(&[], PASSWORD), 415);
+    assert_eq!(upload(&[("X-Forwarded-For", "192.0.2.7")], "wrong"), 400);
+    relay.program.line(&format!("upload from {from} refused: "));
 }
 
 #[test]

@@ -170,8 +170,10 @@ impl AcmeConfig {
             shown.proofs().insert(domain, proof);
             challenge.set_ready().await?;
         }
-        if order.poll_ready(&POLL).await? != OrderStatus::Ready {
-            return Err(why_not(&mut order).await);
+        match order.poll_ready(&POLL).await {
+            Ok(OrderStatus::Ready) => {}
+            Ok(_) | Err(AcmeError::Api(_)) => return Err(why_not(&mut order).await),
+            Err(error) => return Err(error.into()),
         }
         let key = rcgen::KeyPair::generate()?;
         let mut params = rcgen::CertificateParams::new(self.domains.clone())?;
@@ -276,7 +278,9 @@ pub(crate) async fn run(config: AcmeConfig, shown: Arc<Shown>, stop: Cancellatio
                     let wait = renewal.wait(None, unix_s, clock::mono());
                     tracing::error!(
                         "no new certificate for {names}: {sentence}; {what}; trying again in {}",
-                        duration_text(Duration::from_secs(wait.as_secs()))
+                        duration_text(Duration::from_secs(
+                            wait.as_millis().div_ceil(1_000).try_into().unwrap_or(0)
+                        ))
                     );
                 }
             }

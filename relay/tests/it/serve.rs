@@ -141,3 +141,13 @@ fn an_upload_that_never_ends_does_not_hold_it_up() {
     relay.restart();
     assert_eq!(relay.shown(), jpeg(1));
 }
+
+#[test]
+fn only_a_proxy_may_say_who_asks() {
+    let claimed = [("X-Forwarded-For", "198.51.100.9, 192.0.2.7")];
+    for (proxies, from) in [("127.0.0.0/8", "192.0.2.7"), ("none", "127.0.0.1")] {
+        let relay = Relay::with(&format!("relay.proxies = \"{proxies}\""));
+        assert_eq!(relay.post("/?password=wrong", &claimed, b"").status(), 400);
+        relay.program.line(&format!("upload from {from} refused: "));
+    }
+}
