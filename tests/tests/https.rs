@@ -90,7 +90,7 @@ impl Site {
 #[test]
 fn a_domain_is_enough() {
     let (https, http) = (free_port(), free_port());
-    let pebble = Pebble::start(https, http, 7_776_000);
+    let mut pebble = Pebble::start(https, http, 7_776_000);
     let mut site = Site::with_domain(&pebble, https, http, "");
     site.relay.program.line("a certificate for cam.example.org, valid until ");
     let roots = pebble.roots().unwrap();
@@ -119,22 +119,20 @@ fn a_domain_is_enough() {
     assert!(read.matches("frame-seq").count() >= 5, "{read:.2000}");
 
     // The page is live, over HTTP/2 and a WebSocket.
-    let rules = format!("--host-resolver-rules=MAP {DOMAIN} 127.0.0.1");
-    let browser = Browser::start(&[&rules, "--ignore-certificate-errors"]);
+    let rules = format!("host-resolver-rules=MAP {DOMAIN} 127.0.0.1");
+    let browser = Browser::start(&[&rules, "ignore-certificate-errors"]);
     let tab = browser.open(&format!("https://{DOMAIN}:{port}/"));
     tab.becomes("document.querySelector('.camera')?.dataset.state === 'live'");
     assert_eq!(tab.text("performance.getEntriesByType('navigation')[0].nextHopProtocol"), "h2");
     let socket = format!("wss://{DOMAIN}:{port}/");
     assert!(tab.requests().iter().any(|url| url.starts_with(&socket)), "{:?}", tab.requests());
-    let folder = std::env::temp_dir().join("stillwatch-screenshots");
-    fs::create_dir_all(&folder).unwrap();
-    tab.screenshot(&folder.join("https.png"));
+    tab.screenshot(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots/https.png"));
     assert_eq!(tab.complaints(), [""; 0]);
     drop((tab, browser));
 
     // What was given once survives the authority, and a restart.
     let serial = site.serial();
-    drop(pebble);
+    pebble.program.stop();
     site.relay.program.stop();
     site.relay.restart();
     assert_eq!(site.serial(), serial);
