@@ -48,6 +48,20 @@ timed() {
     say "== $what: $((SECONDS - began)) s$([[ $STATUS == 0 ]] || echo ', FAILED')"
 }
 
+# Exports what the programs are built from, for what is handed out: with each commit all of ours is built anew.
+#   SOURCE_COMMIT      what `--version` says, such as "abc1234, 2026-11-28"; a + means that files were changed since
+#   SOURCE_DATE_EPOCH  what counts as the time of the build (reproducible-builds.org)
+# What is set already stays, and where there is no Git repository nothing is set.
+name_source() {
+    local commit changed
+    commit=$(git log -1 --abbrev=7 --format='%h %cd %ct' --date=format:%Y-%m-%d 2>/dev/null) || return 0
+    changed=$(git status --porcelain --untracked-files=no)
+    local hash day seconds
+    read -r hash day seconds <<<"$commit"
+    export SOURCE_COMMIT=${SOURCE_COMMIT:-$hash${changed:++}, $day}
+    export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$seconds}
+}
+
 # The archive that this machine itself installs from.
 debian_archive() {
     local found
