@@ -62,6 +62,33 @@ name_source() {
     export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$seconds}
 }
 
+# Exports flags with which nothing in a program says in which folders it was built, so that two builds are the same.
+hide_folders() {
+    local pair flags=()
+    # A later one wins.
+    for pair in "${CARGO_HOME:-$HOME/.cargo}=/cargo" "$(rustc --print sysroot)=/rust" "$STILLWATCH_CACHE=/cache" \
+        "$ROOT=/stillwatch" "$CARGO_TARGET_DIR=/target"; do
+        flags+=("--remap-path-prefix=$pair")
+        # What is compiled by gcc: SQLite, libjpeg-turbo, ring's assembly.
+        export CFLAGS="${CFLAGS:-} -ffile-prefix-map=$pair"
+    done
+    CARGO_ENCODED_RUSTFLAGS=$(
+        IFS=$'\x1f'
+        printf '%s' "${flags[*]}"
+    )
+    export CARGO_ENCODED_RUSTFLAGS
+}
+
+# Writes the bill of materials of each program "${@:3}" in the folder "$1", built for the target "$2", beside it.
+write_bills() {
+    local folder=$1 target=$2 program version
+    version=$(sed -n '/^\[workspace\.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+    for program in "${@:3}"; do
+        "$ROOT/scripts/bill-of-materials" --name "$program" --version "$version" --target "$target" \
+            --file "$folder/$program" "$program" >"$folder/$program.cdx.json"
+    done
+}
+
 # The archive that this machine itself installs from.
 debian_archive() {
     local found

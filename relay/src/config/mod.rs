@@ -27,7 +27,7 @@ use crate::tls::TlsConfig;
 use crate::updates::{Channel, UpdatesConfig};
 use crate::view::page::PagesConfig;
 pub(crate) use keys::KEYS;
-use raw::{RawCamera, RawConfig, RawEmbed, RawRelay, RawSite, RawUpdates};
+use raw::{RawCamera, RawConfig, RawEmbed, RawOwner, RawRelay, RawSite, RawUpdates};
 pub(crate) use report::Report;
 
 /// Read if it exists and no other is named.
@@ -174,10 +174,7 @@ impl Config {
             export: export.checked(sizes),
             pages: pages(site, embed, tls.as_ref(), &place)?,
             tls,
-            owner_password: match &owner.password_file {
-                Some(path) => Some(read_password(path)?),
-                None => credentials.owner,
-            },
+            owner_password: find_owner_password(owner, credentials.owner)?,
             uploads: Bounds {
                 max_uploads: relay.max_uploads,
                 max_frame_bytes: relay.max_frame_bytes,
@@ -398,6 +395,13 @@ fn find_password(
          with --password-file (key relay.password_file), or give the unit the systemd credential \
          \"{CREDENTIAL}\""
     )))
+}
+
+fn find_owner_password(
+    owner: &RawOwner,
+    credential: Option<Secret>,
+) -> Result<Option<Secret>, ConfigError> {
+    Ok(owner.password_file.as_deref().map(read_password).transpose()?.or(credential))
 }
 
 fn default_data_dir() -> PathBuf {

@@ -8,14 +8,17 @@ mod machine;
 mod network;
 mod public;
 mod service;
+mod tls;
 
 use reqwest::Client;
+use runtime::clock;
 use runtime::settings::ConfigError;
 use serde_json::Value;
 
 use crate::cli;
 use crate::client::client;
 use crate::config::{Config, Credentials, Places};
+use crate::tls::{Source, TlsConfig};
 use crate::units::Manager;
 use finding::Finding;
 pub(crate) use finding::Findings;
@@ -41,15 +44,14 @@ pub(crate) async fn run(flags: &cli::Settings) -> Findings {
         return Findings::new(found);
     };
     found.extend(files::passwords(&config));
-    let domain: Option<String> = None;
     let connections = config.connections.total as u64;
-    found.extend(service::judge_units(units.as_ref(), manager, domain.is_some(), connections));
+    found.extend(service::judge_units(units.as_ref(), manager, config.tls.is_some(), connections));
     let wanted =
         (config.uploads.max_uploads as u64).saturating_mul(config.uploads.max_frame_bytes as u64);
     found.push(machine::memory(wanted));
     found.extend(machine::disk(&config.data_dir, config.history.max_bytes));
     match client(&[], network::WITHIN) {
-        Ok(client) => found.extend(asked(&client, &config, domain.as_deref()).await),
+        Ok(client) => found.extend(asked(&client, &config, units.as_ref()).await),
         Err(why) => found.push(Finding::wrong("network", why, "apt install ca-certificates")),
     }
     Findings::new(found)
@@ -62,16 +64,19 @@ fn load(flags: &cli::Settings, file: &std::path::Path) -> Result<Config, ConfigE
 }
 
 /// What is only known by asking.
-async fn asked(client: &Client, config: &Config, domain: Option<&str>) -> Vec<Finding> {
-    let address = service::from_here(config.listen);
+async fn asked(client: &Client, config: &Config, units: Option<&service::Units>) -> Vec<Finding> {
+    let listens = units.and_then(service::passed).unwrap_or(config.listen);
+    let address = service::from_here(listens);
     let here = network::health_at(client, address).await;
-    let mut found = service::judge_answer(config.listen, &here, runtime::version::full());
+    let mut found = service::judge_answer(listens, &here, runtime::version::full());
     let runs = matches!(here, Answer::Relay(_));
     let status = if runs { network::status(client, address).await } else { None };
     let status = status.unwrap_or_default();
     found.extend(judge_cameras(&status));
-    let url = config.pages.url.clone().or_else(|| domain.map(|name| format!("https://{name}/")));
-    let Some(public) = url.as_deref().and_then(Public::read) else {
+    if let Some(config) = &config.tls {
+        found.extend(https(config).await);
+    }
+    let Some(public) = config.pages.url.as_deref().and_then(Public::read) else {
         found.push(Finding::warning(
             "reachability",
             "how the world calls this relay is not known, so it is not tried",
@@ -83,28 +88,55 @@ async fn asked(client: &Client, config: &Config, domain: Option<&str>) -> Vec<Fi
     let who = public::who(&here, &there);
     if public.has_name() {
         let addresses = network::resolve(&public.host).await;
-        found.push(public::judge_name(&public.host, &addresses, &network::own_addresses(), who));
+        let own = network::own_addresses();
+        found.push(public::judge_name(&public.host, &addresses, &own, who));
     }
     found.push(public::judge_reached(&public, who, &there));
-    if who != Who::Ours {
-        return found;
+    if who == Who::Ours {
+        found.extend(passed_on(client, config, &public, has_picture(&status)).await);
     }
-    if public.https {
-        found.push(public::judge_redirect(
-            &public.host,
-            &network::redirect(client, &public.host).await,
-        ));
-    } else {
+    found
+}
+
+/// HTTPS of the relay's own, asked on this machine.
+async fn https(config: &TlsConfig) -> Vec<Finding> {
+    let (by_itself, authorities) = match &config.source {
+        Source::Acme(acme) => (true, acme.roots.as_slice()),
+        Source::Files(_) => (false, [].as_slice()),
+    };
+    let known = tls::certificate(config);
+    let name = tls::name(config, known.as_ref().ok().and_then(Option::as_ref));
+    let now = clock::wall_us() / 1_000_000;
+    let mut found = vec![tls::judge_certificate(name.as_deref(), by_itself, &known, now)];
+    if let (Some(name), Ok(Some(_))) = (&name, &known) {
+        let address = service::from_here(config.listen);
+        let answer = network::secure_health_at(authorities, name, address).await;
+        found.push(tls::judge_shown(config.listen, &answer));
+    }
+    found
+}
+
+/// Whether all that a relay says gets to its viewers.
+async fn passed_on(
+    client: &Client,
+    config: &Config,
+    public: &Public,
+    has_picture: bool,
+) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let redirect = config.tls.as_ref().map_or(Some(80), |tls| Some(tls.redirect_listen?.port()));
+    if !public.https {
         found.push(Finding::warning(
             "tls",
             "it speaks plain http: passwords can be read on the way, and cameras outside of the local network refuse it",
             "stillwatch-relay init --domain NAME, or a proxy before it (docs/deploy.md)",
         ));
+    } else if let Some(port) = redirect {
+        let answer = network::redirect(client, &public.host, port).await;
+        found.push(public::judge_redirect(&public.host, &answer));
     }
     found.push(public::judge_socket(&network::websocket(client, &public.url).await));
-    found.push(public::judge_moving(
-        network::mjpeg(client, &public.url, has_picture(&status)).await,
-    ));
+    found.push(public::judge_moving(network::mjpeg(client, &public.url, has_picture).await));
     found
 }
 

@@ -10,10 +10,12 @@ use http::header::{
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use reqwest::{Client, Response};
+use rustls_pki_types::CertificateDer;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use super::service::{Answer, Health};
+use crate::client::builder;
 
 /// Any one question.
 pub(super) const WITHIN: Duration = Duration::from_secs(10);
@@ -53,6 +55,22 @@ pub(super) fn own_addresses() -> Vec<IpAddr> {
 /// Who answers at `address`.
 pub(super) async fn health_at(client: &Client, address: SocketAddr) -> Answer {
     health(client, &format!("http://{address}/")).await
+}
+
+/// Who answers HTTPS at `address`, asked for `host`.
+pub(super) async fn secure_health_at(
+    authorities: &[CertificateDer<'static>],
+    host: &str,
+    address: SocketAddr,
+) -> Answer {
+    // No name server has a say in it.
+    let client = builder(authorities, WITHIN).and_then(|builder| {
+        builder.resolve(host, address).build().map_err(|error| error.to_string())
+    });
+    match client {
+        Ok(client) => health(&client, &format!("https://{host}:{}/", address.port())).await,
+        Err(why) => Answer::Silent(why),
+    }
 }
 
 /// Who answers at `url`, which ends with a slash.
@@ -137,9 +155,16 @@ pub(super) async fn mjpeg(client: &Client, url: &str, has_picture: bool) -> Movi
 }
 
 /// Where plain HTTP leads: the status, and `Location`.
-pub(super) async fn redirect(client: &Client, host: &str) -> Result<(u16, Option<String>), String> {
-    let answer =
-        client.get(format!("http://{host}/healthz")).send().await.map_err(|error| words(&error))?;
+pub(super) async fn redirect(
+    client: &Client,
+    host: &str,
+    port: u16,
+) -> Result<(u16, Option<String>), String> {
+    let answer = client
+        .get(format!("http://{host}:{port}/healthz"))
+        .send()
+        .await
+        .map_err(|error| words(&error))?;
     let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     Ok((answer.status().as_u16(), location.map(str::to_owned)))
 }

@@ -9,8 +9,8 @@ use super::finding::Finding;
 use crate::units::{self, Manager, SERVICE, SOCKET, WEB_SOCKET};
 
 /// What is asked of systemd.
-const PROPERTIES: [&str; 5] =
-    ["ActiveState", "UnitFileState", "WatchdogUSec", "NRestarts", "LimitNOFILE"];
+const PROPERTIES: [&str; 6] =
+    ["ActiveState", "UnitFileState", "WatchdogUSec", "NRestarts", "LimitNOFILE", "Listen"];
 
 /// Descriptors that are no connections: files, sockets of its own.
 const OTHER_FILES: u64 = 64;
@@ -128,6 +128,12 @@ fn limits(units: &Units, connections: u64) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Where systemd listens for it, which wins over what the configuration says.
+pub(super) fn passed(units: &Units) -> Option<SocketAddr> {
+    let is_open = property(units, SOCKET, "ActiveState") == "active";
+    property(units, SOCKET, "Listen").parse().ok().filter(|_| is_open)
 }
 
 /// Where a program on this machine reaches who listens on `address`.
@@ -272,6 +278,16 @@ mod tests {
         {
             assert_eq!(worst(&answer).verdict, Verdict::Wrong);
         }
+    }
+
+    #[test]
+    fn a_socket_of_systemds_wins() {
+        let mut units = good();
+        assert_eq!(passed(&units), None);
+        units.get_mut(SOCKET).unwrap().insert("Listen".to_owned(), "[::]:8080".to_owned());
+        assert_eq!(passed(&units), Some("[::]:8080".parse().unwrap()));
+        units.get_mut(SOCKET).unwrap().insert("ActiveState".to_owned(), "inactive".to_owned());
+        assert_eq!(passed(&units), None);
     }
 
     #[test]

@@ -225,6 +225,8 @@ impl Known {
         // One with mistakes is the relay's to complain about.
         let written = runtime::settings::written::read(text, KEYS, &[]).unwrap_or_default();
         let value = |key: &str| written.text(key).map(str::to_owned);
+        // Of several, people use the first.
+        let first = |names: String| names.split_whitespace().next().map(str::to_owned);
         let id = |key: &str| key.strip_prefix("cameras.")?.split('.').next()?.parse().ok();
         let mut cameras: Vec<CameraId> = written.keys().filter_map(id).collect();
         cameras.dedup();
@@ -232,7 +234,7 @@ impl Known {
             cameras.clone_from(&arguments.camera);
         }
         Known {
-            domain: value("tls.domain").or_else(|| arguments.domain.clone()),
+            domain: value("tls.domain").or_else(|| arguments.domain.clone()).and_then(first),
             url: value("site.url").or_else(|| arguments.url.clone()),
             listen: value("relay.listen").unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
             cameras,

@@ -134,6 +134,53 @@ fn what_is_well_is_called_well() {
     drop(relay);
 }
 
+/// An authority of one's own, and a certificate by it for `localhost`.
+fn certificate(patient: &Patient, name: &str, until: i32) {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    fs::write(patient.path("authority.pem"), authority.self_signed(&key).unwrap().pem()).unwrap();
+    let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+    (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(until, 1, 1));
+    let own = KeyPair::generate().unwrap();
+    let signed = params.signed_by(&own, &Issuer::new(authority, key)).unwrap();
+    fs::write(patient.path("cert.pem"), own.serialize_pem() + &signed.pem()).unwrap();
+}
+
+#[test]
+fn certificates_and_https() {
+    let patient = Patient::new();
+    let [secure, plain] =
+        [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    patient.configure(&format!("https://localhost:{}/", secure.port()), &patient.path("data"));
+    let mut text = fs::read_to_string(patient.path("relay.toml")).unwrap();
+    text += &format!(
+        "[tls]\ncertificate_file = \"{}\"\nlisten = \"{secure}\"\nredirect_listen = \"{plain}\"\n",
+        patient.path("cert.pem").display()
+    );
+    fs::write(patient.path("relay.toml"), text).unwrap();
+    certificate(&patient, "localhost", 4000);
+    let relay = patient.start();
+    // Nobody knows that authority.
+    assert!(patient.of("tls").starts_with("warning: this machine does not know the authority"));
+    patient.is_wrong("reachability", "its certificate is not accepted");
+    let trusting = |check: &str| {
+        let mut command = patient.command();
+        command.env("SSL_CERT_FILE", patient.path("authority.pem"));
+        let output = command.args(["doctor", "--json"]).output().unwrap();
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let checks = said["checks"].as_array().unwrap();
+        checks.iter().find(|finding| finding["check"] == check).unwrap()["verdict"].clone()
+    };
+    for check in ["certificate", "tls", "dns", "reachability", "redirect", "websocket", "mjpeg"] {
+        assert_eq!(trusting(check), "ok", "{check}");
+    }
+    drop(relay);
+    certificate(&patient, "localhost", 2021);
+    patient.is_wrong("certificate", "ran out");
+}
+
 #[test]
 fn a_relay_that_does_not_run_and_one_that_is_another() {
     let patient = Patient::new();

@@ -93,6 +93,25 @@ fn what_it_prints_is_what_an_upload_needs() {
 }
 
 #[test]
+fn a_domain_is_enough() {
+    let place = Place::new();
+    let arguments = ["--domain", "Cam.Example.org", "--contact", "me@example.org"];
+    let said = place.init(&arguments).unwrap();
+    assert_eq!(on_the_card(&said, "url"), "https://cam.example.org/");
+    for wanted in
+        ["cam.example.org needs a record", "ports 80 and 443", "stillwatch-relay --config"]
+    {
+        assert!(said.contains(wanted), "{said}");
+    }
+    let mut check = command();
+    check.arg("--config").arg(place.path("relay.toml")).arg("check-config");
+    let checked = printed(&mut check).unwrap();
+    assert!(checked.contains("configuration is good"), "{checked}");
+    assert!(place.read("relay.toml").contains("[tls]\ndomain = \"cam.example.org\"\n"));
+    assert_eq!(on_the_card(&place.init(&arguments).unwrap(), "url"), "https://cam.example.org/");
+}
+
+#[test]
 fn a_second_run_shows_the_same_and_writes_nothing() {
     let place = Place::new();
     let first = place.init(&["--url", "https://cam.example.org/", "--camera", "garden"]).unwrap();
