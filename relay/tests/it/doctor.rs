@@ -259,3 +259,40 @@ fn a_disk_that_is_full() {
     assert!(Command::new("umount").arg("-l").arg(&place).status().unwrap().success());
     assert!(filled.is_err() && found.is_ok());
 }
+
+/// nginx as many have it: no `Upgrade`, and answers are collected before they are passed on.
+#[test]
+fn a_proxy_that_holds_back() {
+    let patient = Patient::new();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    patient.configure(&format!("http://127.0.0.1:{port}/"), &patient.path("data"));
+    let config = format!(
+        "daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr; events {{}}\n\
+         http {{ access_log off; client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; \
+         fastcgi_temp_path {folder}/3; uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;\n\
+         server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{relay}; }} }} }}\n",
+        folder = patient.folder.path().display(),
+        relay = patient.port,
+    );
+    fs::write(patient.path("nginx.conf"), config).unwrap();
+    let mut nginx = Command::new("nginx");
+    nginx.args(["-e", "stderr", "-c"]).arg(patient.path("nginx.conf"));
+    if nginx.arg("-t").output().is_err() {
+        eprintln!("SKIPPED: no nginx here (scripts/setup test)");
+        return;
+    }
+    let mut nginx = Command::new("nginx");
+    nginx.args(["-e", "stderr", "-c"]).arg(patient.path("nginx.conf"));
+    let nginx = Program::start("nginx", &mut nginx);
+    let relay = patient.start();
+    let address = format!("127.0.0.1:{}", patient.port).parse().unwrap();
+    let path = "/?password=k7mq-x3tz-9w4c";
+    assert_eq!(testbed::http::request(address, "POST", path, &[], PHOTO).unwrap().status(), 200);
+    testbed::eventually::eventually("the proxy", testbed::program::SOON, || {
+        let found = patient.of("reachability");
+        if found.starts_with("ok: ") { Ok(()) } else { Err(found) }
+    });
+    assert!(patient.of("websocket").starts_with("warning: does not get through: "));
+    assert_eq!(patient.of("mjpeg"), "warning: a part of the picture is held back on the way");
+    drop((relay, nginx));
+}
