@@ -22,6 +22,7 @@ use crate::tls::{Source, TlsConfig};
 use crate::units::Manager;
 use finding::Finding;
 pub(crate) use finding::Findings;
+use network::Way;
 use public::{Public, Who};
 use service::Answer;
 
@@ -66,16 +67,23 @@ fn load(flags: &cli::Settings, file: &std::path::Path) -> Result<Config, ConfigE
 /// What is only known by asking.
 async fn asked(client: &Client, config: &Config, units: Option<&service::Units>) -> Vec<Finding> {
     let listens = units.and_then(service::passed).unwrap_or(config.listen);
-    let address = service::from_here(listens);
-    let here = network::health_at(client, address).await;
+    let mut way = Way::plain(client, service::from_here(listens));
+    let mut here = network::health(&way.client, &way.url).await;
+    let mut secure = Vec::new();
+    if let Some(config) = &config.tls {
+        let (judged, answer) = https(config).await;
+        secure = judged;
+        // Where plain HTTP is sent on to HTTPS for everybody (`relay.proxies`), the relay is found there.
+        if let (Answer::Other(_), Some((way_there, there @ Answer::Relay(_)))) = (&here, answer) {
+            (way, here) = (way_there, there);
+        }
+    }
     let mut found = service::judge_answer(listens, &here, runtime::version::full());
     let runs = matches!(here, Answer::Relay(_));
-    let status = if runs { network::status(client, address).await } else { None };
+    let status = if runs { network::status(&way.client, &way.url).await } else { None };
     let status = status.unwrap_or_default();
     found.extend(judge_cameras(&status));
-    if let Some(config) = &config.tls {
-        found.extend(https(config).await);
-    }
+    found.extend(secure);
     let Some(public) = config.pages.url.as_deref().and_then(Public::read) else {
         found.push(Finding::warning(
             "reachability",
@@ -98,8 +106,8 @@ async fn asked(client: &Client, config: &Config, units: Option<&service::Units>)
     found
 }
 
-/// HTTPS of the relay's own, asked on this machine.
-async fn https(config: &TlsConfig) -> Vec<Finding> {
+/// HTTPS of the relay's own, asked on this machine; with how it was asked, and what was answered.
+async fn https(config: &TlsConfig) -> (Vec<Finding>, Option<(Way, Answer)>) {
     let (by_itself, authorities) = match &config.source {
         Source::Acme(acme) => (true, acme.roots.as_slice()),
         Source::Files(_) => (false, [].as_slice()),
@@ -108,12 +116,18 @@ async fn https(config: &TlsConfig) -> Vec<Finding> {
     let name = tls::name(config, known.as_ref().ok().and_then(Option::as_ref));
     let now = clock::wall_us() / 1_000_000;
     let mut found = vec![tls::judge_certificate(name.as_deref(), by_itself, &known, now)];
-    if let (Some(name), Ok(Some(_))) = (&name, &known) {
-        let address = service::from_here(config.listen);
-        let answer = network::secure_health_at(authorities, name, address).await;
-        found.push(tls::judge_shown(config.listen, &answer));
+    let (Some(name), Ok(Some(_))) = (name, known) else { return (found, None) };
+    match Way::secure(authorities, &name, service::from_here(config.listen)) {
+        Ok(way) => {
+            let answer = network::health(&way.client, &way.url).await;
+            found.push(tls::judge_shown(config.listen, &answer));
+            (found, Some((way, answer)))
+        }
+        Err(why) => {
+            found.push(Finding::wrong("tls", why, "apt install ca-certificates"));
+            (found, None)
+        }
     }
-    found
 }
 
 /// Whether all that a relay says gets to its viewers.

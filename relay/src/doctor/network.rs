@@ -23,6 +23,9 @@ pub(super) const WITHIN: Duration = Duration::from_secs(10);
 /// A stream's first picture, once there is one.
 const PICTURE_WITHIN: Duration = Duration::from_secs(5);
 
+/// Largest picture that is waited for.
+const MAX_PART: usize = 64 << 20;
+
 /// Most that is read of an answer.
 const MAX_BODY: usize = 1 << 20;
 
@@ -52,24 +55,28 @@ pub(super) fn own_addresses() -> Vec<IpAddr> {
     addresses.filter(|ip| !ip.is_loopback()).collect()
 }
 
-/// Who answers at `address`.
-pub(super) async fn health_at(client: &Client, address: SocketAddr) -> Answer {
-    health(client, &format!("http://{address}/")).await
+/// How a relay is asked on its own machine.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub client: Client,
+    /// Ends with a slash.
+    pub url: String,
 }
 
-/// Who answers HTTPS at `address`, asked for `host`.
-pub(super) async fn secure_health_at(
-    authorities: &[CertificateDer<'static>],
-    host: &str,
-    address: SocketAddr,
-) -> Answer {
-    // No name server has a say in it.
-    let client = builder(authorities, WITHIN).and_then(|builder| {
-        builder.resolve(host, address).build().map_err(|error| error.to_string())
-    });
-    match client {
-        Ok(client) => health(&client, &format!("https://{host}:{}/", address.port())).await,
-        Err(why) => Answer::Silent(why),
+impl Way {
+    pub(super) fn plain(client: &Client, address: SocketAddr) -> Way {
+        Way { client: client.clone(), url: format!("http://{address}/") }
+    }
+
+    /// By HTTPS at `address`, for `host`; no name server has a say in it.
+    pub(super) fn secure(
+        authorities: &[CertificateDer<'static>],
+        host: &str,
+        address: SocketAddr,
+    ) -> Result<Way, String> {
+        let client = builder(authorities, WITHIN)?.resolve(host, address).build();
+        let client = client.map_err(|error| error.to_string())?;
+        Ok(Way { client, url: format!("https://{host}:{}/", address.port()) })
     }
 }
 
@@ -93,8 +100,8 @@ pub(super) async fn health(client: &Client, url: &str) -> Answer {
 }
 
 /// A relay's `/status.json`.
-pub(super) async fn status(client: &Client, address: SocketAddr) -> Option<serde_json::Value> {
-    let answer = client.get(format!("http://{address}/status.json")).send().await.ok()?;
+pub(super) async fn status(client: &Client, url: &str) -> Option<serde_json::Value> {
+    let answer = client.get(format!("{url}status.json")).send().await.ok()?;
     serde_json::from_slice(&body(answer).await).ok()
 }
 
@@ -144,14 +151,29 @@ pub(super) async fn mjpeg(client: &Client, url: &str, has_picture: bool) -> Movi
         let mut came = Vec::new();
         while let Ok(Some(piece)) = answer.chunk().await {
             came.extend_from_slice(&piece);
-            // A picture ends with this mark.
-            if came.windows(2).any(|mark| mark == [0xff, 0xd9]) || came.len() > 16 * MAX_BODY {
+            if has_whole_part(&came) {
                 return Moving::Picture;
+            }
+            if came.len() > MAX_PART {
+                return Moving::HeldBack;
             }
         }
         Moving::HeldBack
     };
     timeout(PICTURE_WITHIN, picture).await.unwrap_or(Moving::HeldBack)
+}
+
+/// Whether the first part of a stream is there to its end, as its head says it.
+fn has_whole_part(came: &[u8]) -> bool {
+    let end = |mark: &[u8]| {
+        came.windows(mark.len()).position(|part| part == mark).map(|at| at + mark.len())
+    };
+    let Some(head_end) = end(b"\r\n\r\n") else { return false };
+    let head = came.get(..head_end).unwrap_or_default();
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let length = head.split("content-length:").nth(1).and_then(|rest| rest.lines().next());
+    let length = length.and_then(|length| length.trim().parse::<usize>().ok());
+    length.is_some_and(|length| came.len() >= head_end.saturating_add(length))
 }
 
 /// Where plain HTTP leads: the status, and `Location`.
@@ -205,4 +227,20 @@ fn is_refused(error: &reqwest::Error) -> bool {
         below = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_whole_when_all_that_its_head_says_is_there() {
+        let part = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: 5\r\n\r\n\xff\xd9abc";
+        assert!(
+            has_whole_part(part) && has_whole_part(&[part.as_slice(), b"\r\n--frame"].concat())
+        );
+        // A thumbnail in it ends with the same mark as a picture.
+        assert!(!has_whole_part(&part[..part.len() - 1]) && !has_whole_part(&part[..20]));
+        assert!(!has_whole_part(b"--frame\r\nContent-Type: image/jpeg\r\n\r\nabcde"));
+    }
 }

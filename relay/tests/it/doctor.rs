@@ -154,7 +154,9 @@ fn certificates_and_https() {
     let [secure, plain] =
         [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     patient.configure(&format!("https://localhost:{}/", secure.port()), &patient.path("data"));
-    let mut text = fs::read_to_string(patient.path("relay.toml")).unwrap();
+    let text = fs::read_to_string(patient.path("relay.toml")).unwrap();
+    // Else this machine's own requests are answered by plain HTTP, and sent nowhere.
+    let mut text = text.replace("[relay]\n", "[relay]\nproxies = \"none\"\n");
     text += &format!(
         "[tls]\ncertificate_file = \"{}\"\nlisten = \"{secure}\"\nredirect_listen = \"{plain}\"\n",
         patient.path("cert.pem").display()
@@ -260,7 +262,7 @@ fn a_disk_that_is_full() {
     assert!(filled.is_err() && found.is_ok());
 }
 
-/// nginx as many have it: no `Upgrade`, and answers are collected before they are passed on.
+/// nginx as some have it: no `Upgrade`, and answers are collected before they are passed on, whatever they say.
 #[test]
 fn a_proxy_that_holds_back() {
     let patient = Patient::new();
@@ -270,7 +272,7 @@ fn a_proxy_that_holds_back() {
         "daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr; events {{}}\n\
          http {{ access_log off; client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; \
          fastcgi_temp_path {folder}/3; uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;\n\
-         server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{relay}; }} }} }}\n",
+         proxy_ignore_headers X-Accel-Buffering; server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{relay}; }} }} }}\n",
         folder = patient.folder.path().display(),
         relay = patient.port,
     );
