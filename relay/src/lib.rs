@@ -33,6 +33,7 @@ mod upgrade;
 mod view;
 mod watch;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -117,7 +118,7 @@ fn wait<T>(task: impl Future<Output = T>) -> Result<T, String> {
 fn told<E: std::fmt::Display>(task: impl Future<Output = Result<String, E>>) -> ExitCode {
     match wait(task).and_then(|outcome| outcome.map_err(|error| error.to_string())) {
         Ok(text) => {
-            print!("{text}");
+            show(&text);
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -127,15 +128,17 @@ fn told<E: std::fmt::Display>(task: impl Future<Output = Result<String, E>>) -> 
     }
 }
 
+/// Whoever reads only the first lines (`head`) is no error.
+fn show(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
 fn examine(settings: &cli::Settings, json: bool) -> ExitCode {
     match wait(doctor::run(settings)) {
         Ok(findings) => {
-            if json {
-                // Our own structure always serialises.
-                println!("{}", serde_json::to_string_pretty(&findings).unwrap_or_default());
-            } else {
-                print!("{findings}");
-            }
+            // Our own structure always serialises.
+            let json = json.then(|| serde_json::to_string_pretty(&findings).unwrap_or_default());
+            show(&json.map_or_else(|| findings.to_string(), |json| json + "\n"));
             if findings.all_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {

@@ -62,7 +62,7 @@ pub(super) fn judge_name(
         addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };
     let fix = || {
-        let own = if own.is_empty() { "this machine's address".to_owned() } else { list(own) };
+        let own = if own.is_empty() { "none".to_owned() } else { list(own) };
         format!(
             "at the provider of the name: a record A (IPv4) or AAAA (IPv6) with the address by which the internet \
                  knows this machine; its own are: {own}"

@@ -66,7 +66,10 @@ pub(super) fn judge_units(
         )];
     };
     let mut findings = started(units, manager, has_domain);
-    findings.extend(limits(units, connections));
+    // Of a unit that does not run systemd says nothing true.
+    if property(units, SERVICE, "ActiveState") == "active" {
+        findings.extend(limits(units, connections));
+    }
     if findings.is_empty() {
         findings.push(Finding::ok("unit", format!("{SERVICE} runs, and will after a reboot")));
     }

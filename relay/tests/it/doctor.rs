@@ -131,6 +131,13 @@ fn what_is_well_is_called_well() {
     let printed = patient.command().arg("doctor").output().unwrap();
     let printed = String::from_utf8(printed.stdout).unwrap();
     assert!(printed.contains("ok       reachability") && !printed.contains("k7mq"), "{printed}");
+    // Somebody who wants the first line only.
+    let script = "set -o pipefail; \"$0\" \"$@\" doctor | head -n 1";
+    let mut head = Command::new("bash");
+    let program = env!("CARGO_BIN_EXE_stillwatch-relay");
+    head.args(["-c", script, program, "--config"]).arg(patient.path("relay.toml"));
+    let output = head.output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     drop(relay);
 }
 
