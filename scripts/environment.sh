@@ -48,6 +48,47 @@ timed() {
     say "== $what: $((SECONDS - began)) s$([[ $STATUS == 0 ]] || echo ', FAILED')"
 }
 
+# Exports what the programs are built from, for what is handed out: with each commit all of ours is built anew.
+#   SOURCE_COMMIT      what `--version` says, such as "abc1234, 2026-11-28"; a + means that files were changed since
+#   SOURCE_DATE_EPOCH  what counts as the time of the build (reproducible-builds.org)
+# What is set already stays, and where there is no Git repository nothing is set.
+name_source() {
+    local commit changed
+    commit=$(git log -1 --abbrev=7 --format='%h %cd %ct' --date=format:%Y-%m-%d 2>/dev/null) || return 0
+    changed=$(git status --porcelain --untracked-files=no)
+    local hash day seconds
+    read -r hash day seconds <<<"$commit"
+    export SOURCE_COMMIT=${SOURCE_COMMIT:-$hash${changed:++}, $day}
+    export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$seconds}
+}
+
+# Exports flags with which nothing in a program says in which folders it was built, so that two builds are the same.
+hide_folders() {
+    local pair flags=()
+    # A later one wins.
+    for pair in "${CARGO_HOME:-$HOME/.cargo}=/cargo" "$(rustc --print sysroot)=/rust" "$STILLWATCH_CACHE=/cache" \
+        "$ROOT=/stillwatch" "$CARGO_TARGET_DIR=/target"; do
+        flags+=("--remap-path-prefix=$pair")
+        # What is compiled by gcc: SQLite, libjpeg-turbo, ring's assembly.
+        export CFLAGS="${CFLAGS:-} -ffile-prefix-map=$pair"
+    done
+    CARGO_ENCODED_RUSTFLAGS=$(
+        IFS=$'\x1f'
+        printf '%s' "${flags[*]}"
+    )
+    export CARGO_ENCODED_RUSTFLAGS
+}
+
+# Writes the bill of materials of each program "${@:3}" in the folder "$1", built for the target "$2", beside it.
+write_bills() {
+    local folder=$1 target=$2 program version
+    version=$(sed -n '/^\[workspace\.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+    for program in "${@:3}"; do
+        "$ROOT/scripts/bill-of-materials" --name "$program" --version "$version" --target "$target" \
+            --file "$folder/$program" "$program" >"$folder/$program.cdx.json"
+    done
+}
+
 # The archive that this machine itself installs from.
 debian_archive() {
     local found

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Captures still pictures from a camera and uploads the newest to a relay.
 #[derive(Debug, Parser)]
-#[command(name = "stillwatch-agent", version, propagate_version = true)]
+#[command(name = "stillwatch-agent", version = runtime::version::full(), propagate_version = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub command: Command,

@@ -85,6 +85,7 @@ fn run(config: Config) -> ExitCode {
         );
         return ExitCode::from(EXIT_CONFIG);
     };
+    tracing::info!("stillwatch-agent {}", runtime::version::full());
     for name in &config.unknown_variables {
         tracing::warn!("the environment variable {name} names no setting and is ignored");
     }

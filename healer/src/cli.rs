@@ -8,7 +8,7 @@ use runtime::heal::{SOCKET, Verb};
 /// Does for the camera's agent what needs privileges: a fixed list of cures, and reboots from a
 /// budget.
 #[derive(Debug, Parser)]
-#[command(name = "stillwatch-healer", version, propagate_version = true)]
+#[command(name = "stillwatch-healer", version = runtime::version::full(), propagate_version = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub command: Command,

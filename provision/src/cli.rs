@@ -8,7 +8,7 @@ use runtime::setup::SOCKET;
 /// Turns the one file on the SD card into the appliance's configuration. Run as root at each boot, before
 /// the network; exit status 0: configured; 78: there is no configuration to go on with.
 #[derive(Debug, Clone, Parser)]
-#[command(version)]
+#[command(version = runtime::version::full())]
 pub(crate) struct Cli {
     /// Folder of the card's first partition.
     #[arg(long, value_name = "DIR", default_value = "/boot/firmware")]

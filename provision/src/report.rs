@@ -71,7 +71,7 @@ pub(crate) fn report(
     access_point: Option<&AccessPoint>,
     data: Data,
 ) -> String {
-    let mut lines = vec![format!("Stillwatch {}", env!("CARGO_PKG_VERSION")), String::new()];
+    let mut lines = vec![format!("Stillwatch {}", runtime::version::full()), String::new()];
     match finding {
         Finding::Right { kept: Ok(()) } => lines.extend([
             "stillwatch.toml is all right.".to_owned(),

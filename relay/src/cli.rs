@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::updates;
+use crate::{init, updates};
 
 /// Keeps each camera's newest picture and shows it to any number of viewers.
 #[derive(Debug, Parser)]
-#[command(name = "stillwatch-relay", version, propagate_version = true)]
+#[command(name = "stillwatch-relay", version = runtime::version::full(), propagate_version = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub settings: Settings,
@@ -25,6 +25,26 @@ pub(crate) enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Set a relay up: make its passwords, write its settings, start it, and show what to put on the cameras' cards
+    Init(init::Arguments),
+    /// Look at everything that this relay needs, and say what to do about what is missing
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Pack everything that makes this relay what it is, its passwords as well, beside a relay that runs
+    Export {
+        /// The archive, which must not exist
+        #[arg(value_name = "FILE.tar")]
+        file: PathBuf,
+    },
+    /// Unpack what `export` made, on a machine on which no relay ran yet
+    Import {
+        /// The archive
+        #[arg(value_name = "FILE.tar")]
+        file: PathBuf,
     },
     /// Publish updates of the cameras' system, and decide which cameras get them
     Updates {

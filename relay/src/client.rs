@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Client, redirect};
+use reqwest::{Client, ClientBuilder, redirect};
 use rustls::ClientConfig;
 use rustls::crypto::ring;
 use rustls_pki_types::CertificateDer;
@@ -18,6 +18,17 @@ pub(crate) fn client(
     authorities: &[CertificateDer<'static>],
     timeout: Duration,
 ) -> Result<Client, String> {
+    builder(authorities, timeout)?.build().map_err(|error| error.to_string())
+}
+
+/// The same, for who has more to say about it.
+///
+/// # Errors
+/// As [`client`].
+pub(crate) fn builder(
+    authorities: &[CertificateDer<'static>],
+    timeout: Duration,
+) -> Result<ClientBuilder, String> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -29,12 +40,10 @@ pub(crate) fn client(
             .map_err(|error| error.to_string())?;
         builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
     };
-    Client::builder()
+    Ok(Client::builder()
         .tls_backend_preconfigured(tls.with_no_client_auth())
         .user_agent(concat!("stillwatch-relay/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .timeout(timeout)
-        .connect_timeout(timeout)
-        .build()
-        .map_err(|error| error.to_string())
+        .connect_timeout(timeout))
 }

@@ -6,12 +6,15 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod backup;
 mod board;
 mod cli;
 mod client;
 mod config;
+mod doctor;
 mod export;
 mod ingest;
+mod init;
 mod metrics;
 mod origins;
 mod password;
@@ -24,16 +27,18 @@ mod status;
 mod store;
 mod supervise;
 mod tls;
+mod units;
 mod updates;
 mod upgrade;
 mod view;
 mod watch;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Cli, Command};
-use config::{Config, UpdatesFiles};
+use config::{Config, Places, UpdatesFiles};
 use runtime::secret::keep_from_core_dumps;
 use runtime::settings::{ConfigError, EXIT_CONFIG};
 
@@ -46,6 +51,19 @@ pub fn main() -> ExitCode {
     keep_from_core_dumps();
     if let Some(Command::Updates { command }) = command {
         return update(&command, &settings);
+    }
+    if let Some(Command::Init(arguments)) = &command {
+        return told(init::run(arguments, &settings));
+    }
+    if let Some(Command::Doctor { json }) = &command {
+        return examine(&settings, *json);
+    }
+    if let Some(Command::Export { file }) = &command {
+        return told(async { backup::export(file, &Places::load(&settings)?) });
+    }
+    if let Some(Command::Import { file }) = &command {
+        let named = settings.data_dir.is_some();
+        return told(async { backup::import(file, &Places::load(&settings)?, named) });
     }
     let config = Config::load(&settings);
     if let Some(Command::CheckConfig { json }) = command {
@@ -61,6 +79,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> ExitCode {
+    tracing::info!("stillwatch-relay {}", runtime::version::full());
     for name in &config.unknown_variables {
         tracing::warn!("the environment variable {name} names no setting and is ignored");
     }
@@ -80,6 +99,50 @@ fn run(config: Config) -> ExitCode {
         }
         Err(error) => {
             tracing::error!("can't start the async runtime: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs what ends by itself.
+fn wait<T>(task: impl Future<Output = T>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("can't start the async runtime: {error}"))?;
+    let outcome = runtime.block_on(task);
+    // A disk or a name lookup may still block one of its threads.
+    runtime.shutdown_background();
+    Ok(outcome)
+}
+
+/// Prints what a command has to say.
+fn told<E: std::fmt::Display>(task: impl Future<Output = Result<String, E>>) -> ExitCode {
+    match wait(task).and_then(|outcome| outcome.map_err(|error| error.to_string())) {
+        Ok(text) => {
+            show(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whoever reads only the first lines (`head`) is no error.
+fn show(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+fn examine(settings: &cli::Settings, json: bool) -> ExitCode {
+    match wait(doctor::run(settings)) {
+        Ok(findings) => {
+            // Our own structure always serialises.
+            let json = json.then(|| serde_json::to_string_pretty(&findings).unwrap_or_default());
+            show(&json.map_or_else(|| findings.to_string(), |json| json + "\n"));
+            if findings.all_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }

@@ -1,10 +1,13 @@
 //! What machines are told: `/healthz`, a camera's health, `/status.json`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use frame::sign::to_hex;
 use http::StatusCode;
 use ladder::Mono;
+use ring::rand::{SecureRandom, SystemRandom};
+use runtime::version;
 use serde::Serialize;
 use web::freshness::State;
 
@@ -18,6 +21,9 @@ use crate::store::{Persistence, Store, Usage};
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
+    version: &'static str,
+    /// Of this process: who asks by another way can tell whether the same one answers.
+    instance: &'static str,
     #[serde(flatten)]
     keeping: Keeping,
 }
@@ -45,6 +51,8 @@ struct CameraHealth {
 #[derive(Serialize)]
 pub(crate) struct Status {
     version: &'static str,
+    /// What it was built from, if that is known.
+    commit: Option<&'static str>,
     /// For whoever reads it from a file.
     written_at: String,
     uptime_ms: u64,
@@ -101,7 +109,24 @@ struct Uploads {
 
 /// The process works if it can say so; a store in trouble is told, and is no reason to restart.
 pub(crate) fn health(store: &Store) -> Response {
-    respond::json(StatusCode::OK, &Health { status: "ok", keeping: keeping(store) })
+    let (version, instance) = (version::full(), instance());
+    respond::json(
+        StatusCode::OK,
+        &Health { status: "ok", version, instance, keeping: keeping(store) },
+    )
+}
+
+/// A word that no other process has.
+fn instance() -> &'static str {
+    static INSTANCE: LazyLock<String> = LazyLock::new(|| {
+        let mut bytes = [0; 8];
+        match SystemRandom::new().fill(&mut bytes) {
+            Ok(()) => to_hex(&bytes),
+            // It tells no secret; only two machines may be taken for one then.
+            Err(_) => std::process::id().to_string(),
+        }
+    });
+    &INSTANCE
 }
 
 /// 200 only while the camera's picture is live.
@@ -126,7 +151,8 @@ pub(crate) fn text(site: &Site, now: Mono) -> Vec<u8> {
 pub(crate) fn all(site: &Site, cameras: &[Arc<Camera>], now: Mono) -> Status {
     let usages = site.store.usages();
     Status {
-        version: env!("CARGO_PKG_VERSION"),
+        version: version::NUMBER,
+        commit: version::COMMIT,
         written_at: frame::wire::format_time(runtime::clock::wall_us(), 3),
         uptime_ms: millis(now.since(site.started)),
         keeping: keeping(&site.store),

@@ -9,7 +9,7 @@ use crate::tryboot::backend::Ask;
 /// Installs updates of the SD card's whole system into the other slot, has each prove itself, and takes it back if it
 /// does not. Runs as root, and there only.
 #[derive(Debug, Parser)]
-#[command(name = "stillwatch-updater", version, propagate_version = true)]
+#[command(name = "stillwatch-updater", version = runtime::version::full(), propagate_version = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub places: Places,

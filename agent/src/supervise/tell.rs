@@ -195,7 +195,7 @@ impl Care {
             slot,
             update,
             rejected,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: runtime::version::full().to_owned(),
             pid: std::process::id(),
             written_ms: now.since_boot().as_millis(),
             uptime_ms: now.since(self.teller.started).as_millis(),

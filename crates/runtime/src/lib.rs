@@ -24,3 +24,4 @@ pub mod slot;
 pub mod socket;
 pub mod tasks;
 pub mod update;
+pub mod version;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use frame::CameraId;
-use runtime::secret::Secret;
+use runtime::secret::{Secret, SecretError};
 use runtime::settings::{self, ConfigError, Layers};
 use web::freshness::Limits;
 use web::serve::ConnectionLimits;
@@ -26,12 +26,15 @@ use crate::store::HistoryLimits;
 use crate::tls::TlsConfig;
 use crate::updates::{Channel, UpdatesConfig};
 use crate::view::page::PagesConfig;
-use keys::KEYS;
+pub(crate) use keys::KEYS;
 use raw::{RawCamera, RawConfig, RawEmbed, RawOwner, RawRelay, RawSite, RawUpdates};
 pub(crate) use report::Report;
 
 /// Read if it exists and no other is named.
-const DEFAULT_FILE: &str = "/etc/stillwatch/relay.toml";
+pub(crate) const DEFAULT_FILE: &str = "/etc/stillwatch/relay.toml";
+
+/// Where it listens if nobody says where.
+pub(crate) const DEFAULT_LISTEN: &str = "[::]:5000";
 
 /// The password's variable, as in the tutorial.
 const PASSWORD_VARIABLE: &str = "PASSWORD";
@@ -57,6 +60,30 @@ pub(crate) struct CameraConfig {
     pub sign_key: Option<Secret>,
     /// Where its updates come from.
     pub channel: Channel,
+}
+
+/// What systemd gives to the unit.
+#[derive(Debug, Default)]
+pub(crate) struct Credentials {
+    pub password: Option<Secret>,
+    pub owner: Option<Secret>,
+}
+
+impl Credentials {
+    /// Of this process.
+    fn of_process() -> Result<Credentials, SecretError> {
+        let [password, owner] = [CREDENTIAL, OWNER_CREDENTIAL].map(Secret::credential);
+        Ok(Credentials { password: password?, owner: owner? })
+    }
+
+    /// What the unit gets from the files beside the configuration (systemd/README.md), for who is no unit.
+    pub(crate) fn of_files(folder: &Path) -> Result<Credentials, SecretError> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            if path.exists() { Secret::read(&path).map(Some) } else { Ok(None) }
+        };
+        Ok(Credentials { password: read("relay.password")?, owner: read("owner.password")? })
+    }
 }
 
 /// All settings, checked.
@@ -94,6 +121,14 @@ pub(crate) struct Config {
 impl Config {
     /// Reads file, environment and flags.
     pub(crate) fn load(flags: &cli::Settings) -> Result<Config, ConfigError> {
+        Config::load_with(flags, Credentials::of_process()?)
+    }
+
+    /// With what the unit would be given.
+    pub(crate) fn load_with(
+        flags: &cli::Settings,
+        credentials: Credentials,
+    ) -> Result<Config, ConfigError> {
         let file = settings::file_to_read(flags.config.as_deref(), Path::new(DEFAULT_FILE));
         let loaded = load(flags, file)?;
         let place = |key: &str| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
@@ -115,7 +150,7 @@ impl Config {
         let cameras = read_cameras(cameras, limits, file)?;
         have_places(cameras.len(), relay.max_cameras, &place)?;
         let with_own = cameras.values().any(|camera| camera.password.is_some());
-        let (password, password_note) = find_password(relay, with_own)?;
+        let (password, password_note) = find_password(relay, credentials.password, with_own)?;
         let proxies = list("relay.proxies", &relay.proxies, "127.0.0.0/8 ::1/128", &place)?;
         let sizes = list("export.sizes", &export.sizes, "800x600 320x240", &place)?;
         let data_dir = data_dir(relay);
@@ -139,7 +174,7 @@ impl Config {
             export: export.checked(sizes),
             pages: pages(site, embed, tls.as_ref(), &place)?,
             tls,
-            owner_password: find_owner_password(owner)?,
+            owner_password: find_owner_password(owner, credentials.owner)?,
             uploads: Bounds {
                 max_uploads: relay.max_uploads,
                 max_frame_bytes: relay.max_frame_bytes,
@@ -170,6 +205,24 @@ impl UpdatesFiles {
         let file = settings::file_to_read(flags.config.as_deref(), Path::new(DEFAULT_FILE));
         let RawConfig { relay, updates, .. } = load(flags, file)?.value;
         Ok(UpdatesFiles { data_dir: data_dir(&relay), keyring: updates.keyring_file })
+    }
+}
+
+/// Where a relay's files are, whether its configuration is right or not.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// It may not exist.
+    pub config: PathBuf,
+    pub data_dir: PathBuf,
+}
+
+impl Places {
+    /// Reads file, environment and flags.
+    pub(crate) fn load(flags: &cli::Settings) -> Result<Places, ConfigError> {
+        let config = absolute(flags.config.clone().unwrap_or_else(|| DEFAULT_FILE.into()));
+        let file = config.exists().then_some(config.as_path());
+        let data_dir = data_dir(&load(flags, file)?.value.relay);
+        Ok(Places { config, data_dir })
     }
 }
 
@@ -273,7 +326,7 @@ fn pages(
 }
 
 /// With a slash at its end, so that paths can be added.
-fn site_url(url: &str, place: &impl Fn(&str) -> String) -> Result<String, ConfigError> {
+pub(crate) fn site_url(url: &str, place: &impl Fn(&str) -> String) -> Result<String, ConfigError> {
     let parsed = url.parse::<http::Uri>().ok();
     let whole = parsed
         .filter(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some());
@@ -313,13 +366,14 @@ fn read_password(path: &Path) -> Result<Secret, ConfigError> {
 /// and never the password.
 fn find_password(
     relay: &RawRelay,
+    credential: Option<Secret>,
     cameras_have_own: bool,
 ) -> Result<(Option<Secret>, String), ConfigError> {
     let from = |place: &str| format!("the password for uploads is that of {place}");
     if let Some(path) = &relay.password_file {
         return Ok((Some(read_password(path)?), from(&format!("the file {}", path.display()))));
     }
-    if let Some(secret) = Secret::credential(CREDENTIAL)? {
+    if let Some(secret) = credential {
         return Ok((Some(secret), from(&format!("systemd's credential \"{CREDENTIAL}\""))));
     }
     let in_variable = std::env::var(PASSWORD_VARIABLE).ok().as_deref().and_then(Secret::new);
@@ -343,11 +397,11 @@ fn find_password(
     )))
 }
 
-fn find_owner_password(owner: &RawOwner) -> Result<Option<Secret>, ConfigError> {
-    match &owner.password_file {
-        Some(path) => Ok(Some(read_password(path)?)),
-        None => Ok(Secret::credential(OWNER_CREDENTIAL)?),
-    }
+fn find_owner_password(
+    owner: &RawOwner,
+    credential: Option<Secret>,
+) -> Result<Option<Secret>, ConfigError> {
+    Ok(owner.password_file.as_deref().map(read_password).transpose()?.or(credential))
 }
 
 fn default_data_dir() -> PathBuf {

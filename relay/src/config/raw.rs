@@ -70,7 +70,7 @@ pub(super) struct RawRelay {
 impl Default for RawRelay {
     fn default() -> Self {
         RawRelay {
-            listen: "[::]:5000".to_owned(),
+            listen: super::DEFAULT_LISTEN.to_owned(),
             data_dir: None,
             password_file: None,
             max_cameras: 64,

@@ -16,7 +16,7 @@ use crate::board::{Held, Kept};
 use crate::ingest::admit::Stamp;
 
 /// `PRAGMA user_version`: 1 had no history.
-const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 2;
 
 /// What made a file of the version before into the next.
 const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("history.sql")];
@@ -76,6 +76,19 @@ impl Database {
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         Ok(Database(connection))
+    }
+
+    /// Writes a copy of one moment into the file `to`, which is empty or not there, while others write; returns its
+    /// version.
+    pub(super) fn snapshot(&self, to: &Path) -> Result<i64, StoreError> {
+        let version = check_version(&self.0)?;
+        self.0.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
+        Ok(i64::try_from(version).unwrap_or_default())
+    }
+
+    /// Its version.
+    pub(super) fn version(&self) -> Result<usize, StoreError> {
+        check_version(&self.0)
     }
 
     /// All frames, the newest first. A damaged one is left out, and said.

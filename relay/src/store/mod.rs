@@ -16,7 +16,7 @@ mod thread;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,12 +26,16 @@ use runtime::mark::SharedMark;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::board::{Held, Kept};
+pub(crate) use error::StoreError;
 pub(crate) use history::{Entry, Range, Sample};
 pub(crate) use read::Unread;
 pub(crate) use retention::{HistoryLimits, Usage};
 
 /// The database's name in the data folder.
-const FILE: &str = "stillwatch.db";
+pub(crate) const FILE: &str = "stillwatch.db";
+
+/// The newest version of it that this relay knows.
+pub(crate) const SCHEMA: i64 = database::VERSION;
 
 /// Bytes that may wait to be written into the history: a disk that hangs must not fill the memory.
 const MAX_WAITING: usize = 32 << 20;
@@ -229,6 +233,21 @@ impl Shared {
     fn mail(&self) -> MutexGuard<'_, Mail> {
         lock(&self.mail)
     }
+}
+
+/// Copies the database of a relay, which may run, into an empty file; returns its version.
+pub(crate) fn snapshot(database: &Path, to: &Path) -> Result<i64, StoreError> {
+    database::Database::open_for_reading(database)?.snapshot(to)
+}
+
+/// A database's version, and the bytes of its history.
+pub(crate) fn look_at(database: &Path) -> Result<(i64, u64), StoreError> {
+    let database = database::Database::open_for_reading(database)?;
+    let version = database.version()?;
+    // The first version had none.
+    let usages = if version > 1 { database.usages()? } else { BTreeMap::new() };
+    let bytes = usages.values().map(|usage| usage.bytes).sum();
+    Ok((i64::try_from(version).unwrap_or_default(), bytes))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -52,7 +52,7 @@ impl Renewal {
 }
 
 /// Whether so little is left that the owner should look.
-pub(super) fn is_late(validity: Validity, unix_s: i64) -> bool {
+pub(crate) fn is_late(validity: Validity, unix_s: i64) -> bool {
     validity.until - unix_s < LATE.min((validity.until - validity.from) / 6)
 }
 

@@ -140,7 +140,7 @@ fn version_and_help() {
     let (code, text) = run(command().arg("--version"));
     assert_eq!(
         (code, text.trim()),
-        (Some(0), concat!("stillwatch-relay ", env!("CARGO_PKG_VERSION")))
+        (Some(0), format!("stillwatch-relay {}", runtime::version::full()).as_str())
     );
     assert_eq!(run(command().arg("--help")).0, Some(0));
 }

@@ -7,10 +7,13 @@
     reason = "it is test code, and a panic is how a test fails"
 )]
 
+mod backup;
 mod command_line;
+mod doctor;
 mod export;
 mod freshness;
 mod history;
+mod init;
 mod journeys;
 mod limits;
 mod mjpeg;
