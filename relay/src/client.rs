@@ -38,3 +38,16 @@ pub(crate) fn client(
         .build()
         .map_err(|error| error.to_string())
 }
+
+/// What went wrong, with its causes: the first alone says only that a request failed. The address is not named, as
+/// it may hold a token.
+pub(crate) fn causes(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut words = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(of) = cause {
+        words = format!("{words}: {of}");
+        cause = of.source();
+    }
+    words
+}

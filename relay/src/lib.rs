@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod ask;
 mod board;
 mod cli;
 mod client;
@@ -13,6 +14,7 @@ mod config;
 mod export;
 mod ingest;
 mod metrics;
+mod notification;
 mod origins;
 mod password;
 mod rate;
@@ -34,6 +36,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{Cli, Command};
 use config::{Config, UpdatesFiles};
+use runtime::event::{About, Event};
 use runtime::secret::keep_from_core_dumps;
 use runtime::settings::{ConfigError, EXIT_CONFIG};
 
@@ -44,8 +47,11 @@ pub fn main() -> ExitCode {
         eprintln!("no log: {error}");
     }
     keep_from_core_dumps();
-    if let Some(Command::Updates { command }) = command {
-        return update(&command, &settings);
+    match command {
+        Some(Command::Updates { command }) => return update(&command, &settings),
+        Some(Command::Status(what)) => return ask::run(&what, &settings),
+        Some(Command::NotifyTest) => return notify_test(&settings),
+        Some(Command::Run | Command::CheckConfig { .. }) | None => {}
     }
     let config = Config::load(&settings);
     if let Some(Command::CheckConfig { json }) = command {
@@ -54,10 +60,15 @@ pub fn main() -> ExitCode {
     match config {
         Ok(config) => run(config),
         Err(error) => {
-            tracing::error!("{error}");
+            failed("configuration", &error);
             ExitCode::from(EXIT_CONFIG)
         }
     }
+}
+
+fn failed(reason: &str, error: &dyn std::fmt::Display) {
+    let about = About { reason: Some(reason), ..About::organ("relay") };
+    Event::RelayFailed.say(about, format_args!("{error}"));
 }
 
 fn run(config: Config) -> ExitCode {
@@ -73,13 +84,34 @@ fn run(config: Config) -> ExitCode {
             match outcome {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    tracing::error!("{error}");
+                    failed("run", &error);
                     ExitCode::FAILURE
                 }
             }
         }
         Err(error) => {
             tracing::error!("can't start the async runtime: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn notify_test(settings: &cli::Settings) -> ExitCode {
+    let config = match config::load_notify(settings) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let (lines, all) = runtime.block_on(notification::test(&config));
+            print!("{lines}");
+            if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("error: can't start the async runtime: {error}");
             ExitCode::FAILURE
         }
     }

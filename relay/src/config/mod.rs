@@ -7,11 +7,12 @@ mod report;
 mod tls;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use frame::CameraId;
+use runtime::child::Left;
 use runtime::secret::Secret;
 use runtime::settings::{self, ConfigError, Layers};
 use web::freshness::Limits;
@@ -20,6 +21,7 @@ use web::serve::ConnectionLimits;
 use crate::cli;
 use crate::export::ExportConfig;
 use crate::ingest::Bounds;
+use crate::notification::{self, Address, NotifyConfig, Rules, Site};
 use crate::origins::Origins;
 use crate::password::MAX_PASSWORD;
 use crate::store::HistoryLimits;
@@ -27,7 +29,7 @@ use crate::tls::TlsConfig;
 use crate::updates::{Channel, UpdatesConfig};
 use crate::view::page::PagesConfig;
 use keys::KEYS;
-use raw::{RawCamera, RawConfig, RawEmbed, RawOwner, RawRelay, RawSite, RawUpdates};
+use raw::{RawCamera, RawConfig, RawEmbed, RawNotify, RawOwner, RawRelay, RawSite, RawUpdates};
 pub(crate) use report::Report;
 
 /// Read if it exists and no other is named.
@@ -41,6 +43,9 @@ const CREDENTIAL: &str = "password";
 
 /// The one with the password of the owner's page.
 const OWNER_CREDENTIAL: &str = "owner-password";
+
+/// The file that this credential is made from.
+const OWNER_FILE: &str = "/etc/stillwatch/owner.password";
 
 /// Where root keeps frames without systemd.
 const SYSTEM_DATA_DIR: &str = "/var/lib/stillwatch-relay";
@@ -87,6 +92,7 @@ pub(crate) struct Config {
     pub store_interval: Duration,
     pub history: HistoryLimits,
     pub updates: UpdatesConfig,
+    pub notify: NotifyConfig,
     /// Variables that look like ours and name no key.
     pub unknown_variables: Vec<String>,
 }
@@ -109,6 +115,7 @@ impl Config {
             export,
             updates,
             tls,
+            notify,
         } = &loaded.value;
         let listen = listen_address(&relay.listen, &place)?;
         let limits = freshness.limits();
@@ -120,9 +127,11 @@ impl Config {
         let sizes = list("export.sizes", &export.sizes, "800x600 320x240", &place)?;
         let data_dir = data_dir(relay);
         let tls = tls.checked(&data_dir, &place)?;
+        let pages = pages(site, embed, tls.as_ref(), &place)?;
         Ok(Config {
             listen,
             listen_is_usual: relay.listen == RawRelay::default().listen,
+            notify: notify_config(notify, &pages, &data_dir, &place)?,
             updates: updates_config(updates, &data_dir, &cameras),
             data_dir,
             password,
@@ -137,7 +146,7 @@ impl Config {
             },
             max_sizes: relay.max_sizes,
             export: export.checked(sizes),
-            pages: pages(site, embed, tls.as_ref(), &place)?,
+            pages,
             tls,
             owner_password: find_owner_password(owner)?,
             uploads: Bounds {
@@ -200,6 +209,97 @@ fn updates_config(
         stop_after: raw.stop_after,
         channels: channels.collect(),
     }
+}
+
+/// Whom `status` asks.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Without a slash at its end.
+    pub url: String,
+    /// The owner's, where it can be read.
+    pub password: Option<Secret>,
+}
+
+/// The relay of this configuration, as this machine reaches it.
+///
+/// # Errors
+/// The configuration is wrong.
+pub(crate) fn load_asked(flags: &cli::Settings) -> Result<Asked, ConfigError> {
+    let file = settings::file_to_read(flags.config.as_deref(), Path::new(DEFAULT_FILE));
+    let loaded = load(flags, file)?;
+    let place = |key: &str| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
+    let RawConfig { relay, owner, .. } = &loaded.value;
+    let listen = listen_address(&relay.listen, &place)?;
+    let file = owner.password_file.as_deref().unwrap_or(Path::new(OWNER_FILE));
+    // Whoever may not read it asks without.
+    Ok(Asked { url: local_url(listen), password: Secret::read(file).ok() })
+}
+
+/// Where a relay that listens there is reached from its own machine.
+fn local_url(listen: SocketAddr) -> String {
+    let ip = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
+    format!("http://{}", SocketAddr::new(ip, listen.port()))
+}
+
+/// What `notify-test` needs: no password, which systemd gives to the running relay alone.
+///
+/// # Errors
+/// The configuration is wrong.
+pub(crate) fn load_notify(flags: &cli::Settings) -> Result<NotifyConfig, ConfigError> {
+    let file = settings::file_to_read(flags.config.as_deref(), Path::new(DEFAULT_FILE));
+    let loaded = load(flags, file)?;
+    let place = |key: &str| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
+    let RawConfig { relay, site, embed, notify, .. } = &loaded.value;
+    let pages = pages(site, embed, &place)?;
+    notify_config(notify, &pages, &data_dir(relay), &place)
+}
+
+fn notify_config(
+    raw: &RawNotify,
+    pages: &PagesConfig,
+    data_dir: &Path,
+    place: &impl Fn(&str) -> String,
+) -> Result<NotifyConfig, ConfigError> {
+    // It is not shown: it may hold a token.
+    let address = |key: &str, text: &str| {
+        Address::parse(text).ok_or_else(|| {
+            let place = place(key);
+            ConfigError::Value(format!(
+                "{place}{key}: this is no address; write such as https://ntfy.sh/a-name-that-nobody-guesses"
+            ))
+        })
+    };
+    let secret = |file: &Option<PathBuf>| file.as_deref().map(read_password).transpose();
+    let mut channels = Vec::new();
+    if let Some(url) = &raw.ntfy {
+        let to = address("notify.ntfy", url)?;
+        channels.push(notification::Channel::Ntfy { to, token: secret(&raw.ntfy_token_file)? });
+    }
+    if let Some(url) = &raw.webhook {
+        let to = address("notify.webhook", url)?;
+        channels
+            .push(notification::Channel::Webhook { to, secret: secret(&raw.webhook_secret_file)? });
+    }
+    if let Some(program) = &raw.command {
+        if !program.is_absolute() {
+            return Err(ConfigError::Value(format!(
+                "{}notify.command: \"{}\" is no absolute path; write such as /usr/local/bin/tell-me",
+                place("notify.command"),
+                program.display()
+            )));
+        }
+        channels.push(notification::Channel::Command {
+            program: program.clone(),
+            left: Left::default(),
+        });
+    }
+    let RawNotify { after, recovered_after, max_per_hour, .. } = *raw;
+    Ok(NotifyConfig {
+        channels,
+        rules: Rules { after, recovered_after, max_per_hour },
+        site: Site { title: pages.title.clone(), url: pages.url.clone() },
+        data_dir: data_dir.into(),
+    })
 }
 
 fn have_places(
