@@ -249,9 +249,11 @@ pub(crate) fn load_notify(flags: &cli::Settings) -> Result<NotifyConfig, ConfigE
     let file = settings::file_to_read(flags.config.as_deref(), Path::new(DEFAULT_FILE));
     let loaded = load(flags, file)?;
     let place = |key: &str| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
-    let RawConfig { relay, site, embed, notify, .. } = &loaded.value;
-    let pages = pages(site, embed, &place)?;
-    notify_config(notify, &pages, &data_dir(relay), &place)
+    let RawConfig { relay, site, embed, tls, notify, .. } = &loaded.value;
+    let data_dir = data_dir(relay);
+    let tls = tls.checked(&data_dir, &place)?;
+    let pages = pages(site, embed, tls.as_ref(), &place)?;
+    notify_config(notify, &pages, &data_dir, &place)
 }
 
 fn notify_config(

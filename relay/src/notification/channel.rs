@@ -166,7 +166,11 @@ fn text_value(text: &str) -> HeaderValue {
 }
 
 fn cut(text: &str, max: usize) -> &str {
-    text.get(..text.floor_char_boundary(max)).unwrap_or(text)
+    if text.len() <= max {
+        return text;
+    }
+    let whole = (0..=max).rev().find(|end| text.is_char_boundary(*end));
+    whole.and_then(|end| text.get(..end)).unwrap_or_default()
 }
 
 async fn answered(request: RequestBuilder) -> Result<(), Undelivered> {
@@ -202,7 +206,7 @@ async fn run(program: &PathBuf, message: &Message, left: &Left) -> Result<(), Un
         End::Late => {
             format!("it was not done within {} s, and was killed", COMMAND_WITHIN.as_secs())
         }
-        End::Stuck => format!("it hangs, and can't be killed"),
+        End::Stuck => "it hangs, and can't be killed".to_owned(),
     };
     let said = if ran.output.is_empty() { String::new() } else { format!(": {}", ran.output) };
     Err(Undelivered { problem, said })

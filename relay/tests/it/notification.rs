@@ -71,7 +71,26 @@ fn trouble_and_its_end_are_told_on_every_channel() {
         script.display()
     ));
     relay.upload(&jpeg(1));
-    let first = told(&webhook, 1).remove(0);
+    signed_json(&webhook);
+    a_phones_text(&ntfy);
+    facts_for_a_command(&heard);
+    stays_live(&relay, || ntfy.uploads().len() > 1 && webhook.uploads().len() > 1);
+    let again = told(&ntfy, 2).remove(1);
+    assert_eq!(again.header("title"), Some("Gärten: Beete is live again"));
+    assert_eq!(again.header("tags"), Some("white_check_mark"));
+    assert_eq!(json_of(&told(&webhook, 2)[1])["events"][0]["kind"], "again");
+    relay.becomes("default", "/state", &json!("live"));
+    let status = relay.status();
+    let works = json!({"channel": "ntfy", "state": "works", "problem": null, "waiting": 0});
+    assert_eq!(status["notifications"][0], works);
+    assert!(
+        relay.metric("stillwatch_notifications_total{channel=\"ntfy\",outcome=\"sent\"}") > 1.5
+    );
+    no_secret_in(&relay);
+}
+
+fn signed_json(webhook: &FakeRelay) {
+    let first = told(webhook, 1).remove(0);
     assert_eq!(first.first, "POST /t0pic-secret?token=t0ken-secret HTTP/1.1");
     let key = hmac::Key::new(hmac::HMAC_SHA256, b"s3cret-token");
     let tag = hmac::sign(&key, &first.body);
@@ -90,8 +109,10 @@ fn trouble_and_its_end_are_told_on_every_channel() {
             &json!("https://cam.example.org/cameras/default/")
         )
     );
+}
 
-    let first = told(&ntfy, 1).remove(0);
+fn a_phones_text(ntfy: &FakeRelay) {
+    let first = told(ntfy, 1).remove(0);
     assert_eq!(first.header("title"), Some("Gärten: Beete is stale"));
     assert_eq!(first.header("priority"), Some("high"));
     assert_eq!(first.header("tags"), Some("warning"));
@@ -99,11 +120,13 @@ fn trouble_and_its_end_are_told_on_every_channel() {
     assert_eq!(first.header("authorization"), Some("Bearer s3cret-token"));
     let text = String::from_utf8(first.body).unwrap();
     assert!(text.starts_with("Beete has been stale for "), "{text}");
+}
 
+fn facts_for_a_command(heard: &Path) {
     becomes_true("the command's words", SOON, || {
-        fs::read_to_string(&heard).is_ok_and(|said| said.ends_with("}\n"))
+        fs::read_to_string(heard).is_ok_and(|said| said.ends_with("}\n"))
     });
-    let said = fs::read_to_string(&heard).unwrap();
+    let said = fs::read_to_string(heard).unwrap();
     for line in [
         "STILLWATCH_CAMERA=default",
         "STILLWATCH_KIND=trouble",
@@ -118,20 +141,6 @@ fn trouble_and_its_end_are_told_on_every_channel() {
     assert!(!said.contains("PASSWORD"), "nothing of the relay's own environment: {said}");
     let json = said.lines().last().unwrap();
     assert_eq!(serde_json::from_str::<Value>(json).unwrap()["events"][0]["camera"], "default");
-
-    stays_live(&relay, || ntfy.uploads().len() > 1 && webhook.uploads().len() > 1);
-    let again = told(&ntfy, 2).remove(1);
-    assert_eq!(again.header("title"), Some("Gärten: Beete is live again"));
-    assert_eq!(again.header("tags"), Some("white_check_mark"));
-    assert_eq!(json_of(&told(&webhook, 2)[1])["events"][0]["kind"], "again");
-    relay.becomes("default", "/state", &json!("live"));
-    let status = relay.status();
-    let works = json!({"channel": "ntfy", "state": "works", "problem": null, "waiting": 0});
-    assert_eq!(status["notifications"][0], works);
-    assert!(
-        relay.metric("stillwatch_notifications_total{channel=\"ntfy\",outcome=\"sent\"}") > 1.5
-    );
-    no_secret_in(&relay);
 }
 
 /// Neither in the log, nor where everybody looks.

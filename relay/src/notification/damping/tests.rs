@@ -45,7 +45,9 @@ fn words(notices: &[Notice]) -> String {
     let of = |notice: &Notice| {
         let subject = match &notice.subject {
             Subject::Camera(id) => id.to_string(),
-            other => format!("{other:?}"),
+            other @ (Subject::Store | Subject::Export | Subject::Certificate) => {
+                format!("{other:?}")
+            }
         };
         let what = match notice.what {
             What::Trouble { now, lasted } => format!("{} {}s", now.word(), lasted.as_secs()),
