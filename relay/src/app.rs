@@ -29,7 +29,7 @@ use crate::export::{self, ExportStatus};
 use crate::ingest::Ingest;
 use crate::ingest::auth::Passwords;
 use crate::metrics::Metrics;
-use crate::notification::{CertificateTrouble, Notifications, Sources};
+use crate::notification::{Notifications, Sources};
 use crate::routes::{self, Site};
 use crate::scale::Scaler;
 use crate::sockets::{self, Passed, SocketsError, Wanted};
@@ -204,7 +204,7 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
         board: Arc::clone(&board),
         store: store.clone(),
         export: exporting.clone(),
-        certificate: CertificateTrouble::default(),
+        certificates: certificates.clone(),
     };
     let site = Arc::new(Site {
         ingest: Arc::new(ingest),

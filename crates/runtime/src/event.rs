@@ -43,8 +43,21 @@ pub struct About<'a> {
 
 impl<'a> About<'a> {
     /// Nothing but the organ is known.
-    pub fn organ(organ: &'a str) -> About<'a> {
-        About { organ, ..About::default() }
+    pub const fn organ(organ: &'a str) -> About<'a> {
+        About {
+            organ,
+            rung: None,
+            age: None,
+            errno: None,
+            camera: None,
+            state: None,
+            seq: None,
+            peer: None,
+            reason: None,
+            channel: None,
+            failures: None,
+            version: None,
+        }
     }
 
     /// The camera, of a relay that has several.

@@ -89,7 +89,11 @@ impl Answer {
         let up = about(Duration::from_millis(self.uptime_ms));
         let version = plain(self.version.as_bytes());
         // Writing into a String does not fail.
-        let mut out = format!("relay {version}, up {up}, {} connections\n\n", self.connections);
+        let connections = match self.connections {
+            1 => "1 connection".to_owned(),
+            many => format!("{many} connections"),
+        };
+        let mut out = format!("relay {version}, up {up}, {connections}\n\n");
         let _ = writeln!(out, "{}", line(&HEAD.map(str::to_owned), &widths, None));
         for row in &rows {
             let colour = row.get(1).filter(|_| look.coloured).map(|state| colour_of(state));

@@ -2,6 +2,7 @@
 //! leaves nothing to interpret. Reading the layers is `runtime::settings`' work.
 
 mod keys;
+mod notify;
 mod raw;
 mod report;
 mod tls;
@@ -12,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use frame::CameraId;
-use runtime::child::Left;
 use runtime::secret::Secret;
 use runtime::settings::{self, ConfigError, Layers};
 use web::freshness::Limits;
@@ -21,7 +21,7 @@ use web::serve::ConnectionLimits;
 use crate::cli;
 use crate::export::ExportConfig;
 use crate::ingest::Bounds;
-use crate::notification::{self, Address, NotifyConfig, Rules, Site};
+use crate::notification::NotifyConfig;
 use crate::origins::Origins;
 use crate::password::MAX_PASSWORD;
 use crate::store::HistoryLimits;
@@ -29,7 +29,7 @@ use crate::tls::TlsConfig;
 use crate::updates::{Channel, UpdatesConfig};
 use crate::view::page::PagesConfig;
 use keys::KEYS;
-use raw::{RawCamera, RawConfig, RawEmbed, RawNotify, RawOwner, RawRelay, RawSite, RawUpdates};
+use raw::{RawCamera, RawConfig, RawEmbed, RawOwner, RawRelay, RawSite, RawUpdates};
 pub(crate) use report::Report;
 
 /// Read if it exists and no other is named.
@@ -131,7 +131,7 @@ impl Config {
         Ok(Config {
             listen,
             listen_is_usual: relay.listen == RawRelay::default().listen,
-            notify: notify_config(notify, &pages, &data_dir, &place)?,
+            notify: notify.checked(&pages, &data_dir, &place)?,
             updates: updates_config(updates, &data_dir, &cameras),
             data_dir,
             password,
@@ -253,55 +253,7 @@ pub(crate) fn load_notify(flags: &cli::Settings) -> Result<NotifyConfig, ConfigE
     let data_dir = data_dir(relay);
     let tls = tls.checked(&data_dir, &place)?;
     let pages = pages(site, embed, tls.as_ref(), &place)?;
-    notify_config(notify, &pages, &data_dir, &place)
-}
-
-fn notify_config(
-    raw: &RawNotify,
-    pages: &PagesConfig,
-    data_dir: &Path,
-    place: &impl Fn(&str) -> String,
-) -> Result<NotifyConfig, ConfigError> {
-    // It is not shown: it may hold a token.
-    let address = |key: &str, text: &str| {
-        Address::parse(text).ok_or_else(|| {
-            let place = place(key);
-            ConfigError::Value(format!(
-                "{place}{key}: this is no address; write such as https://ntfy.sh/a-name-that-nobody-guesses"
-            ))
-        })
-    };
-    let secret = |file: &Option<PathBuf>| file.as_deref().map(read_password).transpose();
-    let mut channels = Vec::new();
-    if let Some(url) = &raw.ntfy {
-        let to = address("notify.ntfy", url)?;
-        channels.push(notification::Channel::Ntfy { to, token: secret(&raw.ntfy_token_file)? });
-    }
-    if let Some(url) = &raw.webhook {
-        let to = address("notify.webhook", url)?;
-        channels
-            .push(notification::Channel::Webhook { to, secret: secret(&raw.webhook_secret_file)? });
-    }
-    if let Some(program) = &raw.command {
-        if !program.is_absolute() {
-            return Err(ConfigError::Value(format!(
-                "{}notify.command: \"{}\" is no absolute path; write such as /usr/local/bin/tell-me",
-                place("notify.command"),
-                program.display()
-            )));
-        }
-        channels.push(notification::Channel::Command {
-            program: program.clone(),
-            left: Left::default(),
-        });
-    }
-    let RawNotify { after, recovered_after, max_per_hour, .. } = *raw;
-    Ok(NotifyConfig {
-        channels,
-        rules: Rules { after, recovered_after, max_per_hour },
-        site: Site { title: pages.title.clone(), url: pages.url.clone() },
-        data_dir: data_dir.into(),
-    })
+    notify.checked(&pages, &data_dir, &place)
 }
 
 fn have_places(

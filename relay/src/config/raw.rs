@@ -12,6 +12,7 @@ use crate::board::Size;
 use crate::export::ExportConfig;
 use crate::store::HistoryLimits;
 
+use super::notify::RawNotify;
 use super::tls::RawTls;
 
 #[derive(Debug, Clone, Deserialize, Default)]
@@ -29,36 +30,6 @@ pub(super) struct RawConfig {
     pub updates: RawUpdates,
     pub tls: RawTls,
     pub notify: RawNotify,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct RawNotify {
-    pub webhook: Option<String>,
-    pub webhook_secret_file: Option<PathBuf>,
-    pub ntfy: Option<String>,
-    pub ntfy_token_file: Option<PathBuf>,
-    pub command: Option<PathBuf>,
-    #[serde(deserialize_with = "settings::duration")]
-    pub after: Duration,
-    #[serde(deserialize_with = "settings::duration")]
-    pub recovered_after: Duration,
-    pub max_per_hour: usize,
-}
-
-impl Default for RawNotify {
-    fn default() -> Self {
-        RawNotify {
-            webhook: None,
-            webhook_secret_file: None,
-            ntfy: None,
-            ntfy_token_file: None,
-            command: None,
-            after: Duration::from_secs(60),
-            recovered_after: Duration::from_secs(30),
-            max_per_hour: 6,
-        }
-    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -144,11 +144,11 @@ impl Damping {
         Damping { rules, watched: BTreeMap::new(), gathering: None }
     }
 
-    /// An earlier process told this.
-    pub(crate) fn recall(&mut self, subject: Subject, told: Told, sent: VecDeque<Mono>) {
+    /// An earlier process told this; how long it has been so, nobody saw.
+    pub(crate) fn recall(&mut self, at: Mono, subject: Subject, told: Told, sent: VecDeque<Mono>) {
         let (now, since) = match told {
             Told::Trouble { what, since } => (Some(what), since),
-            Told::Well | Told::Flapping => (None, Mono::default()),
+            Told::Well | Told::Flapping => (None, at),
         };
         let outages = VecDeque::new();
         let watched = Watched { now, since, turned: since, told, sent, outages };

@@ -49,7 +49,7 @@ impl Memory {
         for one in kept {
             if let (Some(subject), Some(told)) = (subject(&one.subject), one.told(now, wall)) {
                 let sent = one.sent_us.iter().map(|us| at(*us, now, wall)).collect();
-                damping.recall(subject, told, sent);
+                damping.recall(now, subject, told, sent);
             }
         }
         Ok(())

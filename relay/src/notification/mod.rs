@@ -16,7 +16,7 @@ mod outbox;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ladder::Mono;
@@ -29,6 +29,7 @@ use crate::board::Board;
 use crate::export::ExportStatus;
 use crate::metrics::Metrics;
 use crate::store::{Persistence, Store};
+use crate::tls::Shown;
 pub(crate) use channel::{Address, Channel};
 pub(crate) use damping::Rules;
 use damping::{Damping, Notice, Subject, Trouble};
@@ -54,29 +55,14 @@ pub(crate) struct NotifyConfig {
     pub data_dir: PathBuf,
 }
 
-/// What is wrong with the certificate, in words that follow "The certificate", if something is. Clones are the same.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct CertificateTrouble(Arc<Mutex<Option<String>>>);
-
-impl CertificateTrouble {
-    /// Such as `expires in 6 days, and could not be renewed: …`; `None`: nothing is wrong.
-    #[expect(dead_code, reason = "whoever renews certificates sets it")]
-    pub(crate) fn set(&self, problem: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = problem;
-    }
-
-    fn problem(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
 /// What is looked at.
 #[derive(Debug)]
 pub(crate) struct Sources {
     pub board: Arc<Board>,
     pub store: Store,
     pub export: Option<ExportStatus>,
-    pub certificate: CertificateTrouble,
+    /// With HTTPS.
+    pub certificates: Option<Arc<Shown>>,
 }
 
 /// The channels, for `/status.json`.
@@ -188,10 +174,12 @@ impl Sources {
             Persistence::Opening | Persistence::Works => None,
         };
         let export = self.export.as_ref().map(ExportStatus::problem);
+        let unix_s = clock::wall_us() / 1_000_000;
+        let certificate = self.certificates.as_ref().map(|shown| shown.trouble(unix_s));
         for (subject, is, problem) in [
             (Subject::Store, Trouble::Degraded, Some(store)),
             (Subject::Export, Trouble::Degraded, export),
-            (Subject::Certificate, Trouble::Expiring, Some(self.certificate.problem())),
+            (Subject::Certificate, Trouble::Expiring, certificate),
         ] {
             if let Some(problem) = problem {
                 all.insert(subject.clone(), problem.as_ref().map(|_| is));

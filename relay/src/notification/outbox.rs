@@ -4,7 +4,6 @@
 //! work, its news get newer, not more. What nobody took for a day is no news, and is given up.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,8 +40,6 @@ pub(crate) struct Outbox {
     waiting: Mutex<BTreeMap<Subject, Waiting>>,
     more: Notify,
     problem: Mutex<Option<String>>,
-    /// Something is being delivered, or waits.
-    busy: AtomicBool,
     counts: Counts,
 }
 
@@ -77,13 +74,12 @@ impl Outbox {
             counts.outcomes.with_label_values(&[word, outcome]);
         }
         counts.works.set(1);
-        let (waiting, more, problem, busy) = Default::default();
-        Outbox { channel, waiting, more, problem, busy, counts }
+        let (waiting, more, problem) = Default::default();
+        Outbox { channel, waiting, more, problem, counts }
     }
 
     /// Takes news, instead of what still waits of the same subject.
     pub(crate) fn put(&self, events: &[(Subject, Event)], now: Mono) {
-        self.busy.store(true, Ordering::Relaxed);
         let mut waiting = self.waiting();
         for (subject, event) in events {
             let news = Waiting { since: now, event: event.clone() };
@@ -97,7 +93,7 @@ impl Outbox {
 
     /// All that it was given is delivered.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.busy.load(Ordering::Relaxed)
+        self.waiting().is_empty()
     }
 
     pub(crate) fn status(&self) -> ChannelStatus {
@@ -124,9 +120,6 @@ impl Outbox {
         let before = waiting.len();
         waiting.retain(|_, of| now.since(of.since) < GIVEN_UP_AFTER);
         self.count("dropped", (before - waiting.len()) as u64);
-        if waiting.is_empty() {
-            self.busy.store(false, Ordering::Relaxed);
-        }
         waiting.iter().map(|(subject, of)| (subject.clone(), of.clone())).collect()
     }
 
@@ -137,9 +130,6 @@ impl Outbox {
             if waiting.get(subject).is_some_and(|of| of.event == sent.event) {
                 waiting.remove(subject);
             }
-        }
-        if waiting.is_empty() {
-            self.busy.store(false, Ordering::Relaxed);
         }
     }
 

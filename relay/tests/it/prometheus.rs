@@ -7,8 +7,8 @@ use std::process::Command;
 
 use crate::relay::{PHOTO, Relay};
 
-/// Set by what keeps the certificate, which not every relay has.
-const ELSEWHERE: &str = "stillwatch_relay_certificate_expiry_seconds";
+/// There with HTTPS only.
+const ELSEWHERE: &str = "stillwatch_certificate_expiry_seconds";
 
 fn docs(path: &str) -> PathBuf {
     testbed::of_repository("docs").join(path)

@@ -167,7 +167,7 @@ fn a_restart_repeats_nothing_and_forgets_no_end() {
     let after = || {
         let mut after = Damping::new(RULES);
         for (subject, told, sent) in remembered.clone() {
-            after.recall(subject, told, sent);
+            after.recall(at(600), subject, told, sent);
         }
         after
     };
@@ -176,6 +176,14 @@ fn a_restart_repeats_nothing_and_forgets_no_end() {
     assert_eq!(told(&mut after(), 600..5_000, both), ["665: b stale 65s"]);
     let well = |_| BTreeMap::from([(camera("a"), None), (camera("b"), None)]);
     assert_eq!(told(&mut after(), 600..5_000, well), ["635: a again offline 600s"]);
+}
+
+#[test]
+fn what_flapped_before_a_restart_has_to_be_steady_after_it() {
+    let mut damping = Damping::new(RULES);
+    damping.recall(at(0), camera("a"), Told::Flapping, VecDeque::from([at(0)]));
+    let lines = told(&mut damping, 0..5_000, |_| BTreeMap::from([(camera("a"), None)]));
+    assert_eq!(lines, ["605: a steady well 605s"]);
 }
 
 #[test]
