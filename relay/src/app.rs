@@ -11,10 +11,12 @@
 //!
 //! At the end: streams are closed, no new connections, those that are open finish, then the store writes what it has.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use frame::CameraId;
 use frame::sign::SignKey;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use runtime::event::{About, Event};
@@ -194,10 +196,9 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
         metrics.connections_observer(config.connections.total),
     );
     let (strangers, kept) = (metrics.refusals(None), store.clone());
-    let signing = config.cameras.iter().filter_map(|(id, c)| Some((id, c.sign_key.as_ref()?)));
-    let sign_keys = signing.map(|(id, key)| (id.clone(), SignKey::new(key.expose()))).collect();
     let (shown, noting) = (Arc::clone(&board), Arc::clone(&updates));
-    let ingest = Ingest::new(shown, passwords, sign_keys, kept, config.uploads, strangers, noting);
+    let ingest =
+        Ingest::new(shown, passwords, sign_keys(config), kept, config.uploads, strangers, noting);
     let exporting = config.export.as_ref().map(|_| ExportStatus::default());
     let notifications = Notifications::new(&config.notify, &metrics);
     let sources = Sources {
@@ -206,6 +207,8 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
         export: exporting.clone(),
         certificates: certificates.clone(),
     };
+    let plain = config.tls.as_ref().zip(certificates.clone());
+    let plain = plain.map(|(tls, shown)| Plain::new(tls, shown));
     let site = Arc::new(Site {
         ingest: Arc::new(ingest),
         updates,
@@ -219,11 +222,7 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
         owner: Owner::new(config.owner_password.as_ref(), config.pages.url.as_deref()),
         origins: config.pages.origins.clone(),
         connections: connections.clone(),
-        plain: config
-            .tls
-            .as_ref()
-            .zip(certificates.clone())
-            .map(|(tls, shown)| Plain::new(tls, shown)),
+        plain,
         peer_timeout: config.uploads.peer_timeout,
         started: clock::mono(),
     });
@@ -246,18 +245,29 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
     if let (Some(config), Some(status)) = (config.export.clone(), exporting) {
         tasks.spawn("export", export::run(site, config, status, stop.clone()));
     }
-    match config.tls.as_ref().map(|tls| &tls.source).zip(certificates) {
-        Some((Source::Files(files), shown)) => {
-            tasks.spawn("certificate", tls::files::run(files.clone(), shown, stop.clone()));
-        }
-        Some((Source::Acme(acme), shown)) => {
-            tasks.spawn("certificate", tls::acme::run(acme.clone(), shown, stop.clone()));
-        }
-        None => {}
-    }
+    keep_certificate(config, certificates, &mut tasks);
     notifications.start(config.notify.clone(), sources, &mut tasks);
     tasks.spawn("supervise", supervise::run(supervisor, stop));
     tasks
+}
+
+fn sign_keys(config: &Config) -> BTreeMap<CameraId, SignKey> {
+    let signing = config.cameras.iter().filter_map(|(id, c)| Some((id, c.sign_key.as_ref()?)));
+    signing.map(|(id, key)| (id.clone(), SignKey::new(key.expose()))).collect()
+}
+
+/// With HTTPS.
+fn keep_certificate(config: &Config, certificates: Option<Arc<Shown>>, tasks: &mut Tasks) {
+    let stop = tasks.stop_token();
+    match config.tls.as_ref().map(|tls| &tls.source).zip(certificates) {
+        Some((Source::Files(files), shown)) => {
+            tasks.spawn("certificate", tls::files::run(files.clone(), shown, stop));
+        }
+        Some((Source::Acme(acme), shown)) => {
+            tasks.spawn("certificate", tls::acme::run(acme.clone(), shown, stop));
+        }
+        None => {}
+    }
 }
 
 fn kept(config: &Config, board: &Arc<Board>, metrics: &Metrics) -> StoreConfig {

@@ -139,11 +139,7 @@ impl Config {
             cameras,
             freshness: limits,
             max_cameras: relay.max_cameras,
-            connections: ConnectionLimits {
-                total: relay.max_connections,
-                per_address: relay.max_connections_per_address,
-                proxies,
-            },
+            connections: relay.connections(proxies),
             max_sizes: relay.max_sizes,
             export: export.checked(sizes),
             pages,

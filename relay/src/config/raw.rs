@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use runtime::settings;
 use serde::Deserialize;
 use web::freshness::Limits;
+use web::serve::ConnectionLimits;
 
 use crate::board::Size;
 use crate::export::ExportConfig;
@@ -86,6 +88,16 @@ impl Default for RawRelay {
             body_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(10),
             peer_timeout: Duration::from_secs(45),
+        }
+    }
+}
+
+impl RawRelay {
+    pub(super) fn connections(&self, proxies: Vec<IpNet>) -> ConnectionLimits {
+        ConnectionLimits {
+            total: self.max_connections,
+            per_address: self.max_connections_per_address,
+            proxies,
         }
     }
 }
