@@ -191,10 +191,8 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
     let Parts { board, store, scaler, metrics, updates, certificates } = parts;
     let own = config.cameras.iter().filter_map(|(id, c)| Some((id, c.password.as_ref()?)));
     let passwords = Passwords::new(config.password.as_ref(), own);
-    let connections = Connections::new(
-        &config.connections,
-        metrics.connections_observer(config.connections.total),
-    );
+    let observer = metrics.connections_observer(config.connections.total);
+    let connections = Connections::new(&config.connections, observer);
     let (strangers, kept) = (metrics.refusals(None), store.clone());
     let (shown, noting) = (Arc::clone(&board), Arc::clone(&updates));
     let ingest =
