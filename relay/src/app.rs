@@ -5,17 +5,21 @@
 //!            │           │          │
 //!            └► updates  └► store   ├──► export     files for a web server
 //!                          (thread) ├──► watch      says when a camera's state changes
+//!                                  ├──► notification  tells somebody who does not look
 //!                                   └──► supervise  tells systemd
 //! ```
 //!
 //! At the end: streams are closed, no new connections, those that are open finish, then the store writes what it has.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use frame::CameraId;
 use frame::sign::SignKey;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use runtime::event::{About, Event};
 use runtime::mark::SharedMark;
 use runtime::tasks::Tasks;
 use runtime::{clock, notify, signal};
@@ -27,6 +31,7 @@ use crate::export::{self, ExportStatus};
 use crate::ingest::Ingest;
 use crate::ingest::auth::Passwords;
 use crate::metrics::Metrics;
+use crate::notification::{Notifications, Sources};
 use crate::routes::{self, Site};
 use crate::scale::Scaler;
 use crate::sockets::{self, Passed, SocketsError, Wanted};
@@ -111,11 +116,12 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         certificates,
     };
     let mut tasks = start(&config, listeners, parts);
+    say_started(board.all().len());
     notify::ready();
 
     let outcome = tokio::select! {
         signal = &mut stop_requested => signal.map_err(RunError::Signals).map(|signal| {
-            tracing::info!("{signal}: stopping");
+            Event::RelayStopping.say(About::organ("relay"), format_args!("{signal}: stopping"));
         }),
         ended = tasks.ended() => Err(RunError::TaskEnded(ended)),
         _ = &mut store_ended => Err(RunError::StoreEnded),
@@ -132,6 +138,18 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
         }
     }
     outcome
+}
+
+fn say_started(cameras: usize) {
+    let version = env!("CARGO_PKG_VERSION");
+    let cameras = match cameras {
+        1 => "1 camera".to_owned(),
+        many => format!("{many} cameras"),
+    };
+    Event::RelayStarted.say(
+        About { version: Some(version), ..About::organ("relay") },
+        format_args!("stillwatch-relay {version} has started with {cameras}"),
+    );
 }
 
 struct Parts {
@@ -173,13 +191,22 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
     let Parts { board, store, scaler, metrics, updates, certificates } = parts;
     let own = config.cameras.iter().filter_map(|(id, c)| Some((id, c.password.as_ref()?)));
     let passwords = Passwords::new(config.password.as_ref(), own);
-    let connections = Connections::new(&config.connections, metrics.connections_observer());
+    let observer = metrics.connections_observer(config.connections.total);
+    let connections = Connections::new(&config.connections, observer);
     let (strangers, kept) = (metrics.refusals(None), store.clone());
-    let signing = config.cameras.iter().filter_map(|(id, c)| Some((id, c.sign_key.as_ref()?)));
-    let sign_keys = signing.map(|(id, key)| (id.clone(), SignKey::new(key.expose()))).collect();
     let (shown, noting) = (Arc::clone(&board), Arc::clone(&updates));
-    let ingest = Ingest::new(shown, passwords, sign_keys, kept, config.uploads, strangers, noting);
+    let ingest =
+        Ingest::new(shown, passwords, sign_keys(config), kept, config.uploads, strangers, noting);
     let exporting = config.export.as_ref().map(|_| ExportStatus::default());
+    let notifications = Notifications::new(&config.notify, &metrics);
+    let sources = Sources {
+        board: Arc::clone(&board),
+        store: store.clone(),
+        export: exporting.clone(),
+        certificates: certificates.clone(),
+    };
+    let plain = config.tls.as_ref().zip(certificates.clone());
+    let plain = plain.map(|(tls, shown)| Plain::new(tls, shown));
     let site = Arc::new(Site {
         ingest: Arc::new(ingest),
         updates,
@@ -188,15 +215,12 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
         scaler,
         metrics,
         export: exporting.clone(),
+        notifications: notifications.clone(),
         pages: Pages::new(&config.pages),
         owner: Owner::new(config.owner_password.as_ref(), config.pages.url.as_deref()),
         origins: config.pages.origins.clone(),
         connections: connections.clone(),
-        plain: config
-            .tls
-            .as_ref()
-            .zip(certificates.clone())
-            .map(|(tls, shown)| Plain::new(tls, shown)),
+        plain,
         peer_timeout: config.uploads.peer_timeout,
         started: clock::mono(),
     });
@@ -219,17 +243,29 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
     if let (Some(config), Some(status)) = (config.export.clone(), exporting) {
         tasks.spawn("export", export::run(site, config, status, stop.clone()));
     }
+    keep_certificate(config, certificates, &mut tasks);
+    notifications.start(config.notify.clone(), sources, &mut tasks);
+    tasks.spawn("supervise", supervise::run(supervisor, stop));
+    tasks
+}
+
+fn sign_keys(config: &Config) -> BTreeMap<CameraId, SignKey> {
+    let signing = config.cameras.iter().filter_map(|(id, c)| Some((id, c.sign_key.as_ref()?)));
+    signing.map(|(id, key)| (id.clone(), SignKey::new(key.expose()))).collect()
+}
+
+/// With HTTPS.
+fn keep_certificate(config: &Config, certificates: Option<Arc<Shown>>, tasks: &mut Tasks) {
+    let stop = tasks.stop_token();
     match config.tls.as_ref().map(|tls| &tls.source).zip(certificates) {
         Some((Source::Files(files), shown)) => {
-            tasks.spawn("certificate", tls::files::run(files.clone(), shown, stop.clone()));
+            tasks.spawn("certificate", tls::files::run(files.clone(), shown, stop));
         }
         Some((Source::Acme(acme), shown)) => {
-            tasks.spawn("certificate", tls::acme::run(acme.clone(), shown, stop.clone()));
+            tasks.spawn("certificate", tls::acme::run(acme.clone(), shown, stop));
         }
         None => {}
     }
-    tasks.spawn("supervise", supervise::run(supervisor, stop));
-    tasks
 }
 
 fn kept(config: &Config, board: &Arc<Board>, metrics: &Metrics) -> StoreConfig {

@@ -46,11 +46,26 @@ pub(crate) enum Command {
         #[arg(value_name = "FILE.tar")]
         file: PathBuf,
     },
+    /// Say how the running relay and its cameras are
+    Status(Status),
+    /// Tell whoever is told of trouble that this is a test, and say what came of it
+    NotifyTest,
     /// Publish updates of the cameras' system, and decide which cameras get them
     Updates {
         #[command(subcommand)]
         command: updates::command::Command,
     },
+}
+
+/// What `status` prints.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Print what the relay says, as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Another relay's address, such as https://cam.example.org/ [default: the one of this configuration]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
 }
 
 /// Where settings come from; flags win over the environment, and that over the file.

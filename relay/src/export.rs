@@ -17,6 +17,7 @@ use bytes::Bytes;
 use frame::CameraId;
 use ladder::{Episode, Mono};
 use runtime::clock;
+use runtime::event::{About, Event};
 use runtime::files::{Survives, publish};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,9 @@ const STATUS_EVERY: Duration = Duration::from_secs(1);
 
 /// A disk that takes longer hangs.
 const HANGS: Duration = Duration::from_secs(10);
+
+/// Whose events these are.
+const ORGAN: &str = "export";
 
 /// At most one line about trouble in this time.
 const LINE_SPACING: Duration = Duration::from_secs(60);
@@ -139,7 +143,10 @@ impl Export {
             Err(_) => {
                 let dir = self.config.dir.display();
                 let problem = format!("{dir}: the disk does not answer");
-                tracing::error!("{problem}; files are not exported until it does");
+                Event::ExportDegraded.say(
+                    About { reason: Some("hangs"), ..About::organ(ORGAN) },
+                    format_args!("{problem}; files are not exported until it does"),
+                );
                 self.status.set(Some(problem));
                 // A second thread would hang as well.
                 writing.await
@@ -150,8 +157,12 @@ impl Export {
                 self.status_at = Some(now);
                 self.status.set(None);
                 self.written.extend(shown.into_iter().map(|(c, number)| (c.id.clone(), number)));
-                if self.trouble.leave(clock::mono()).is_some() {
-                    tracing::info!("{}: files are exported again", self.config.dir.display());
+                if let Some(lasted) = self.trouble.leave(clock::mono()) {
+                    let dir = self.config.dir.display();
+                    Event::ExportWorks.say(
+                        About { age: Some(lasted), ..About::organ(ORGAN) },
+                        format_args!("{dir}: files are exported again"),
+                    );
                 }
             }
             Ok(Err((path, error))) => self.failed(&path, &error),
@@ -164,7 +175,10 @@ impl Export {
         let (path, advice) = (path.display(), advice(error));
         let problem = format!("{path}: {error}; {advice}");
         if self.trouble.enter(clock::mono(), error.kind()).is_some() {
-            tracing::error!("files are not exported: {problem}; trying again all the time");
+            Event::ExportDegraded.say(
+                About { errno: error.raw_os_error(), ..About::organ(ORGAN) },
+                format_args!("files are not exported: {problem}; trying again all the time"),
+            );
         }
         self.status.set(Some(problem));
     }

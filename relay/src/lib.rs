@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod ask;
 mod backup;
 mod board;
 mod cli;
@@ -16,6 +17,7 @@ mod export;
 mod ingest;
 mod init;
 mod metrics;
+mod notification;
 mod origins;
 mod password;
 mod rate;
@@ -39,6 +41,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{Cli, Command};
 use config::{Config, Places, UpdatesFiles};
+use runtime::event::{About, Event};
 use runtime::secret::keep_from_core_dumps;
 use runtime::settings::{ConfigError, EXIT_CONFIG};
 
@@ -49,21 +52,20 @@ pub fn main() -> ExitCode {
         eprintln!("no log: {error}");
     }
     keep_from_core_dumps();
-    if let Some(Command::Updates { command }) = command {
-        return update(&command, &settings);
-    }
-    if let Some(Command::Init(arguments)) = &command {
-        return told(init::run(arguments, &settings));
-    }
-    if let Some(Command::Doctor { json }) = &command {
-        return examine(&settings, *json);
-    }
-    if let Some(Command::Export { file }) = &command {
-        return told(async { backup::export(file, &Places::load(&settings)?) });
-    }
-    if let Some(Command::Import { file }) = &command {
-        let named = settings.data_dir.is_some();
-        return told(async { backup::import(file, &Places::load(&settings)?, named) });
+    match &command {
+        Some(Command::Updates { command }) => return update(command, &settings),
+        Some(Command::Status(what)) => return ask::run(what, &settings),
+        Some(Command::NotifyTest) => return notify_test(&settings),
+        Some(Command::Init(arguments)) => return told(init::run(arguments, &settings)),
+        Some(Command::Doctor { json }) => return examine(&settings, *json),
+        Some(Command::Export { file }) => {
+            return told(async { backup::export(file, &Places::load(&settings)?) });
+        }
+        Some(Command::Import { file }) => {
+            let named = settings.data_dir.is_some();
+            return told(async { backup::import(file, &Places::load(&settings)?, named) });
+        }
+        Some(Command::Run | Command::CheckConfig { .. }) | None => {}
     }
     let config = Config::load(&settings);
     if let Some(Command::CheckConfig { json }) = command {
@@ -72,10 +74,15 @@ pub fn main() -> ExitCode {
     match config {
         Ok(config) => run(config),
         Err(error) => {
-            tracing::error!("{error}");
+            failed("configuration", &error);
             ExitCode::from(EXIT_CONFIG)
         }
     }
+}
+
+fn failed(reason: &str, error: &dyn std::fmt::Display) {
+    let about = About { reason: Some(reason), ..About::organ("relay") };
+    Event::RelayFailed.say(about, format_args!("{error}"));
 }
 
 fn run(config: Config) -> ExitCode {
@@ -92,7 +99,7 @@ fn run(config: Config) -> ExitCode {
             match outcome {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    tracing::error!("{error}");
+                    failed("run", &error);
                     ExitCode::FAILURE
                 }
             }
@@ -140,6 +147,26 @@ fn examine(settings: &cli::Settings, json: bool) -> ExitCode {
             let json = json.then(|| serde_json::to_string_pretty(&findings).unwrap_or_default());
             show(&json.map_or_else(|| findings.to_string(), |json| json + "\n"));
             if findings.all_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn notify_test(settings: &cli::Settings) -> ExitCode {
+    let config = match config::load_notify(settings) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    match wait(notification::test(&config)) {
+        Ok((lines, all)) => {
+            show(&lines);
+            if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
             eprintln!("error: {error}");

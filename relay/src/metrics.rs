@@ -20,6 +20,7 @@ use web::freshness::State;
 use web::serve::Observer;
 
 use crate::board::{Board, NotScaled, Refused};
+use crate::notification::Counts;
 use crate::store::{Persistence, Store};
 use crate::updates::Known;
 
@@ -89,6 +90,9 @@ pub(crate) struct Metrics {
     updates_published: IntGauge,
     updates_paused: IntGauge,
     updates_works: IntGauge,
+    notifications: IntCounterVec,
+    notify_works: IntGaugeVec,
+    max_connections: IntGauge,
 }
 
 /// What happens with updates.
@@ -291,6 +295,17 @@ impl Metrics {
             updates_paused: by.whole("updates_paused", "Those of them that are paused")?,
             updates_works: by
                 .whole("updates_works", "1 while the lists of updates can be read, else 0")?,
+            notifications: by.counters(
+                "notifications",
+                "Notifications, by how they ended; dropped: replaced by newer ones, or too old",
+                &["channel", "outcome"],
+            )?,
+            notify_works: by.gauges(
+                "notify_works",
+                "1 while notifications are delivered, else 0",
+                &["channel"],
+            )?,
+            max_connections: by.whole("max_connections", "Most open connections")?,
             registry,
         };
         // Or else the first one of each would be no increase for Prometheus.
@@ -310,8 +325,15 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// What happens to connections is counted.
-    pub(crate) fn connections_observer(&self) -> Arc<dyn Observer> {
+    /// What is counted of notifications on one channel.
+    pub(crate) fn notifications(&self, channel: &str) -> Counts {
+        let works = self.notify_works.with_label_values(&[channel]);
+        Counts { outcomes: self.notifications.clone(), works }
+    }
+
+    /// What happens to connections is counted, of which there may be `max`.
+    pub(crate) fn connections_observer(&self, max: usize) -> Arc<dyn Observer> {
+        self.max_connections.set(i64::try_from(max).unwrap_or(i64::MAX));
         let (refused, stalled) = (self.connections_refused.clone(), self.stalled_connections());
         let failed = self.handshakes_failed.clone();
         Arc::new(ConnectionCounts { refused, stalled, failed })

@@ -24,6 +24,7 @@ use crate::board::{Board, Camera, NoSize, Size};
 use crate::export::ExportStatus;
 use crate::ingest::{Ingest, Upload};
 use crate::metrics::Metrics;
+use crate::notification::Notifications;
 use crate::origins::Origins;
 use crate::respond::{self, LOOK, Response};
 use crate::scale::Scaler;
@@ -50,6 +51,7 @@ pub(crate) struct Site {
     pub scaler: Scaler,
     pub metrics: Arc<Metrics>,
     pub export: Option<ExportStatus>,
+    pub notifications: Notifications,
     pub pages: Pages,
     pub owner: Owner,
     /// Whose scripts may read pictures and states.

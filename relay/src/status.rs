@@ -14,6 +14,7 @@ use web::freshness::State;
 use crate::board::Camera;
 use crate::export::ExportStatus;
 use crate::metrics::CameraMetrics;
+use crate::notification::ChannelStatus;
 use crate::respond::{self, Response};
 use crate::routes::Site;
 use crate::store::{Persistence, Store, Usage};
@@ -60,6 +61,8 @@ pub(crate) struct Status {
     keeping: Keeping,
     #[serde(flatten)]
     exporting: Exporting,
+    /// Whether somebody would be told of trouble, by channel.
+    notifications: Vec<ChannelStatus>,
     connections: usize,
     cameras: Vec<CameraStatus>,
     /// Uploads for cameras that don't exist.
@@ -157,6 +160,7 @@ pub(crate) fn all(site: &Site, cameras: &[Arc<Camera>], now: Mono) -> Status {
         uptime_ms: millis(now.since(site.started)),
         keeping: keeping(&site.store),
         exporting: exporting(site.export.as_ref()),
+        notifications: site.notifications.status(),
         connections: site.connections.open(),
         cameras: cameras.iter().map(|c| camera_status(c, usages.get(&c.id), now)).collect(),
         refused: site.ingest.strangers.all(),

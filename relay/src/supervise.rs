@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ladder::{Mono, Verdict, Watched, judge};
+use runtime::event::{About, Event};
 use runtime::mark::SharedMark;
 use runtime::settings::duration_text;
 use runtime::{clock, notify};
@@ -76,9 +77,12 @@ impl Supervisor {
             && !told.stuck
         {
             let silent = duration_text(Duration::from_secs(silent_for.as_secs()));
-            tracing::error!(
-                "the {name} loop has been stuck for {silent}; leaving it to systemd's watchdog, if \
-                 there is one, to restart the relay"
+            Event::RelayStuck.say(
+                About { age: Some(silent_for), ..About::organ(name) },
+                format_args!(
+                    "the {name} loop has been stuck for {silent}; leaving it to systemd's watchdog, if \
+                     there is one, to restart the relay"
+                ),
             );
         }
         told.stuck = verdict != Verdict::Feed;
@@ -94,12 +98,15 @@ impl Supervisor {
         let hangs = silent > STORE_PATIENCE;
         if hangs && !told.disk_hangs {
             let silent = duration_text(Duration::from_secs(silent.as_secs()));
-            tracing::error!(
-                "the disk has not answered for {silent}: frames are shown, but not kept; check it \
-                 (dmesg, smartctl)"
+            Event::StoreDegraded.say(
+                About { reason: Some("hangs"), ..About::organ("store") },
+                format_args!(
+                    "the disk has not answered for {silent}: frames are shown, but not kept; check it \
+                     (dmesg, smartctl)"
+                ),
             );
         } else if told.disk_hangs && !hangs {
-            tracing::info!("the disk answers again");
+            Event::StoreWorks.say(About::organ("store"), format_args!("the disk answers again"));
         }
         told.disk_hangs = hangs;
     }

@@ -10,13 +10,13 @@ use std::time::Duration;
 use frame::CameraId;
 use ladder::Mono;
 use runtime::clock;
+use runtime::event::{About, Event};
 use runtime::mark::SharedMark;
 use runtime::settings::duration_text;
 use tokio_util::sync::CancellationToken;
 use web::freshness::State;
 
 use crate::board::{Board, Camera};
-use crate::status::millis;
 
 /// How often it looks: a log line may be so late, an answer never is.
 const TICK: Duration = Duration::from_millis(250);
@@ -76,9 +76,12 @@ fn compare(seen: &mut BTreeMap<CameraId, Seen>, camera: &Camera, now: Mono) {
 fn say(camera: &Camera, before: &Seen, after: &Seen) {
     let id = &camera.id;
     let held = camera.newest();
-    let age_ms = held.as_ref().map(|held| millis(held.age(after.since)));
-    let seq = held.as_ref().map(|held| held.frame.seq);
-    let state = after.state.word();
+    let about = About {
+        age: held.as_ref().map(|held| held.age(after.since)),
+        seq: held.as_ref().map(|held| held.frame.seq),
+        state: Some(after.state.word()),
+        ..About::camera(id.as_str())
+    };
     let lasted = after.since.since(before.since);
     let lasted = duration_text(Duration::from_secs(lasted.as_secs()));
     let hint = if after.older > before.older {
@@ -91,30 +94,27 @@ fn say(camera: &Camera, before: &Seen, after: &Seen) {
     };
     match (before.state, after.state) {
         (State::Empty, State::Live) => {
-            tracing::info!(camera = %id, state, age_ms, seq, "camera {id}: live, its first picture");
+            Event::CameraFirst.say(about, format_args!("camera {id}: live, its first picture"));
         }
-        (was, State::Live) => {
-            tracing::info!(
-                camera = %id, state, age_ms, seq, "camera {id}: live again after {lasted} {was}"
-            );
-        }
+        (was, State::Live) => Event::CameraAgain
+            .say(about, format_args!("camera {id}: live again after {lasted} {was}")),
         (_, State::Stale) => {
-            tracing::warn!(camera = %id, state, age_ms, seq, "camera {id}: stale, no new picture{hint}");
+            Event::CameraStale.say(about, format_args!("camera {id}: stale, no new picture{hint}"))
         }
-        (_, State::Frozen) => {
-            tracing::warn!(
-                camera = %id, state, age_ms, seq,
+        (_, State::Frozen) => Event::CameraFrozen.say(
+            about,
+            format_args!(
                 "camera {id}: frozen, every upload brings the same picture; its sensor or driver \
                  hangs (a source that may repeat itself says so in Frame-Flags)"
-            );
-        }
-        (_, State::Offline) => {
-            tracing::warn!(
-                camera = %id, state, age_ms, seq,
+            ),
+        ),
+        (_, State::Offline) => Event::CameraOffline.say(
+            about,
+            format_args!(
                 "camera {id}: offline, nothing comes from it; does its agent run, and has it a \
                  network?"
-            );
-        }
+            ),
+        ),
         (_, State::Empty) => {}
     }
 }

@@ -195,8 +195,7 @@ fn is_in(slot: Slot, version: &Version, noted: &str) -> Result<(), Failed> {
 }
 
 /// What updates are about, in the journal.
-pub(crate) const ABOUT: About<'static> =
-    About { organ: "update", rung: None, age: None, errno: None };
+pub(crate) const ABOUT: About<'static> = About::organ("update");
 
 /// A new version is to be started.
 pub(crate) fn starting(version: &Version) -> String {

@@ -332,7 +332,7 @@ impl Care {
             Deed::Recovered { organ, rung, lasted } => {
                 let (organ, rung) = (organ.name(), rung.map(Action::name));
                 let by = rung.map_or("by itself".to_owned(), |rung| format!("by \"{rung}\""));
-                let about = About { organ, rung, age: Some(lasted), errno: None };
+                let about = About { rung, age: Some(lasted), ..About::organ(organ) };
                 let lasted = duration_text(rounded(lasted));
                 let text = format_args!("{organ}: well again {by} after {lasted}");
                 Event::Recovered.say(about, text);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -84,24 +84,36 @@ impl Left {
 
 /// Runs `command` to its end, but no longer than `deadline`.
 pub async fn run(command: Command, deadline: Duration, left: &Left) -> Ran {
-    match start(command) {
-        Ok((child, output)) => watch(child, output, deadline, left).await,
+    run_with(command, &[], deadline, left).await
+}
+
+/// The same, for a program that reads `input`; whether it does is its own affair.
+pub async fn run_with(command: Command, input: &[u8], deadline: Duration, left: &Left) -> Ran {
+    let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
+    match start(command, stdin) {
+        Ok((child, output)) => watch(child, input, output, deadline, left).await,
         Err(error) => Ran { end: End::NotStarted(error), output: String::new() },
     }
 }
 
-fn start(mut command: Command) -> io::Result<(Child, pipe::Receiver)> {
+fn start(mut command: Command, stdin: Stdio) -> io::Result<(Child, pipe::Receiver)> {
     let (reader, writer) = io::pipe()?;
     let reader = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
-    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(0);
+    command.stdin(stdin).stdout(writer.try_clone()?).stderr(writer).process_group(0);
     Ok((command.spawn()?, reader))
     // Our ends for writing close with `command`.
 }
 
-async fn watch(mut child: Child, reader: pipe::Receiver, deadline: Duration, left: &Left) -> Ran {
+async fn watch(
+    mut child: Child,
+    input: &[u8],
+    reader: pipe::Receiver,
+    deadline: Duration,
+    left: &Left,
+) -> Ran {
     let group = child.id();
     let mut output = Output { reader, kept: Vec::new(), open: true };
-    let ended = timeout(deadline, wait(&mut child, &mut output)).await;
+    let ended = timeout(deadline, wait(&mut child, input, &mut output)).await;
     // In both cases: a program that is done leaves nothing running, either.
     kill(group);
     let end = match ended {
@@ -117,12 +129,21 @@ async fn watch(mut child: Child, reader: pipe::Receiver, deadline: Duration, lef
     Ran { end, output: plain(&output.kept) }
 }
 
-async fn wait(child: &mut Child, output: &mut Output) -> io::Result<ExitStatus> {
+async fn wait(child: &mut Child, input: &[u8], output: &mut Output) -> io::Result<ExitStatus> {
+    let stdin = child.stdin.take();
+    let write = async {
+        if let Some(mut stdin) = stdin {
+            // One that does not read it may end all the same. Dropping it says that this is all.
+            let _ = stdin.write_all(input).await;
+        }
+    };
     let wait = child.wait();
-    tokio::pin!(wait);
+    tokio::pin!(wait, write);
+    let mut writing = true;
     loop {
         tokio::select! {
             status = &mut wait => return status,
+            () = &mut write, if writing => writing = false,
             () = output.more(), if output.open => {}
         }
     }
@@ -219,6 +240,24 @@ mod tests {
         let ran = sh("head -c 1000000 /dev/zero | tr '\\0' x; echo ok >/dev/null", SOON).await;
         assert!(ran.succeeded());
         assert_eq!(ran.output.len(), MAX_OUTPUT);
+    }
+
+    #[tokio::test]
+    async fn what_it_reads_is_written_and_what_it_does_not_read_holds_up_nothing() {
+        let input = vec![b'x'; 1_000_000];
+        for (script, says) in
+            [("wc -c", "1000000"), ("head -c 3", "xxx"), ("exec <&-; echo a", "a")]
+        {
+            let mut command = Command::new("sh");
+            command.arg("-c").arg(script);
+            let ran = run_with(command, &input, SOON, &Left::default()).await;
+            assert!(ran.succeeded(), "{ran:?}");
+            assert_eq!(ran.output, says);
+        }
+        let mut command = Command::new("sh");
+        command.arg("-c").arg("sleep 600");
+        let ran = run_with(command, &input, Duration::from_millis(300), &Left::default()).await;
+        assert!(matches!(ran.end, End::Late), "{ran:?}");
     }
 
     #[test]

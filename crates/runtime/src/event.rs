@@ -1,11 +1,12 @@
 //! What the journal can tell: every event has a name, an identity and an explanation.
 //!
 //! `STILLWATCH_EVENT=` holds the name, so that `journalctl STILLWATCH_EVENT=cure` finds all cures;
-//! `MESSAGE_ID=` the identity that `journalctl -x` looks up in `systemd/stillwatch.catalog`, where its
+//! `MESSAGE_ID=` the identity that `journalctl -x` looks up in `systemd/*.catalog`, where its
 //! explanation stands and what the camera's owner can do. Events are changes of state: nothing that
 //! happens again and again, such as a retry, is one.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tracing::Level;
@@ -22,12 +23,46 @@ pub struct About<'a> {
     pub age: Option<Duration>,
     /// The system's number of an error.
     pub errno: Option<i32>,
+    /// Which camera, where there are several.
+    pub camera: Option<&'a str>,
+    /// The state that it is in now: `live`, `stale` and so on.
+    pub state: Option<&'a str>,
+    /// The number of the frame that it is about.
+    pub seq: Option<u64>,
+    /// Who is at the other end.
+    pub peer: Option<IpAddr>,
+    /// A word for why: programs may look at it.
+    pub reason: Option<&'a str>,
+    /// On which way somebody is told.
+    pub channel: Option<&'a str>,
+    /// How often it happened.
+    pub failures: Option<u64>,
+    /// Of the program.
+    pub version: Option<&'a str>,
 }
 
 impl<'a> About<'a> {
     /// Nothing but the organ is known.
-    pub fn organ(organ: &'a str) -> About<'a> {
-        About { organ, ..About::default() }
+    pub const fn organ(organ: &'a str) -> About<'a> {
+        About {
+            organ,
+            rung: None,
+            age: None,
+            errno: None,
+            camera: None,
+            state: None,
+            seq: None,
+            peer: None,
+            reason: None,
+            channel: None,
+            failures: None,
+            version: None,
+        }
+    }
+
+    /// The camera, of a relay that has several.
+    pub fn camera(camera: &'a str) -> About<'a> {
+        About { camera: Some(camera), ..About::organ("camera") }
     }
 }
 
@@ -141,6 +176,46 @@ events! {
     UpdateOffered, "update-offered", INFO, "3ba07941743146b3b62ceace86d70532";
     /// It is here, whole, and the updater's turn.
     UpdateFetched, "update-fetched", INFO, "6ba92e9e7a604f63ac711216d7d2261c";
+    /// The relay has started.
+    RelayStarted, "relay-started", INFO, "e5b95617488c4d9ebf9b8b016b627fc0";
+    /// The relay was told to stop.
+    RelayStopping, "relay-stopping", INFO, "85a0508dff304cf7bc724703b62d2a29";
+    /// The relay ends because it can't go on.
+    RelayFailed, "relay-failed", ERROR, "44734919eb08432b9802b8f5188e8587";
+    /// A loop of the relay makes no progress: systemd's watchdog is not fed.
+    RelayStuck, "relay-stuck", ERROR, "4db29d8de56b4e789df77479e0e218b4";
+    /// A camera's first picture has come.
+    CameraFirst, "camera-first", INFO, "4b10d8e2315a4a1a83d5065e34c7d379";
+    /// A camera is live again.
+    CameraAgain, "camera-again", INFO, "c326ea446f304a25a97056246e97d738";
+    /// A camera sends no new picture.
+    CameraStale, "camera-stale", WARN, "a8cee71a79604b68bd8e55450d3bfd2c";
+    /// A camera sends the same picture again and again.
+    CameraFrozen, "camera-frozen", WARN, "7259b7b5b6184fbe8c04dcea69f6ead6";
+    /// Nothing comes from a camera.
+    CameraOffline, "camera-offline", WARN, "c3aeef958bc74971a455c27e3b672912";
+    /// Uploads are refused.
+    UploadsRefused, "uploads-refused", WARN, "2e80f9e90b7d466d829a33e946c06331";
+    /// Uploads are accepted again.
+    UploadsAgain, "uploads-accepted-again", INFO, "3df9ac260fb5461baa5ef11cd0cf9a82";
+    /// Frames are shown, and not kept.
+    StoreDegraded, "store-degraded", ERROR, "b1e5be8026164c71a22673754bf8f5ae";
+    /// They are kept again.
+    StoreWorks, "store-works-again", INFO, "bfd9ca693f8548789329f5c2f2e736cf";
+    /// Files for a web server can't be written.
+    ExportDegraded, "export-degraded", ERROR, "431cd4d78efe43eba99705e7dd41269e";
+    /// They are written again.
+    ExportWorks, "export-works-again", INFO, "273380319b9048228d7039b7994ec699";
+    /// A connection was refused: there are as many as there may be.
+    ConnectionsLimit, "connections-limit", WARN, "54cf7ffc934940f2b46e0c60ef26bb78";
+    /// Connections can't be accepted.
+    AcceptFails, "accept-failing", ERROR, "3890a22afb7a4df7b59bf410e23c39a6";
+    /// They are accepted again.
+    AcceptWorks, "accept-works-again", INFO, "284999aca6bb498d8a2437c1b0d805bf";
+    /// Nobody can be told of trouble, on one channel.
+    NotifyFails, "notify-failing", WARN, "332860436d684ef3bdf58134d82f10a1";
+    /// They are told again.
+    NotifyWorks, "notify-works-again", INFO, "bb74b77839814ef8aae01e802aca6bca";
 }
 
 impl Event {
@@ -157,6 +232,14 @@ impl Event {
                     rung = $about.rung,
                     age_ms = $age_ms,
                     errno = $about.errno,
+                    camera = $about.camera.map(display),
+                    state = $about.state,
+                    seq = $about.seq,
+                    peer = $about.peer.map(display),
+                    reason = $about.reason,
+                    channel = $about.channel,
+                    failures = $about.failures,
+                    version = $about.version,
                     "{sentence}"
                 )
             };
@@ -186,9 +269,11 @@ mod tests {
     }
 
     #[test]
-    fn each_is_explained_in_the_catalog() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../systemd/stillwatch.catalog");
-        let catalog = std::fs::read_to_string(path).unwrap();
+    fn each_is_explained_in_one_catalog() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../systemd");
+        // The relay's is apart: two packages may not have one file.
+        let read = |name| std::fs::read_to_string(format!("{folder}/{name}.catalog")).unwrap();
+        let catalog = read("stillwatch") + &read("stillwatch-relay");
         let entries: Vec<&str> =
             catalog.lines().filter_map(|line| line.strip_prefix("-- ")).collect();
         for event in Event::ALL {

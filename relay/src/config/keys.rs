@@ -310,4 +310,52 @@ pub(crate) const KEYS: &[Key] = &[
         default: "false",
         help: "Whether each file is synced to the disk: only of use where files are to survive a power cut.",
     },
+    Key {
+        name: "notify.ntfy",
+        kind: Kind::Text,
+        default: "",
+        help: "Topic of ntfy that is told when a camera or the relay is in trouble, and when it is over, such as `https://ntfy.sh/a-name-that-nobody-guesses`. See [notifications.md](notifications.md).",
+    },
+    Key {
+        name: "notify.ntfy_token_file",
+        kind: Kind::Text,
+        default: "",
+        help: "File with the topic's access token, one line, readable by its owner only.",
+    },
+    Key {
+        name: "notify.webhook",
+        kind: Kind::Text,
+        default: "",
+        help: "Address that gets the same as JSON, by POST.",
+    },
+    Key {
+        name: "notify.webhook_secret_file",
+        kind: Kind::Text,
+        default: "",
+        help: "File with a secret, one line, readable by its owner only: what is sent is signed with it, in the header `Stillwatch-Signature`.",
+    },
+    Key {
+        name: "notify.command",
+        kind: Kind::Text,
+        default: "",
+        help: "Path of a program that is run with the same, as variables and as JSON at its standard input. It runs as the relay's user, in its unit.",
+    },
+    Key {
+        name: "notify.after",
+        kind: Kind::Duration(100, 86_400_000),
+        default: "\"60s\"",
+        help: "Trouble that is over before is never mentioned. It counts from when the camera is stale, frozen or offline.",
+    },
+    Key {
+        name: "notify.recovered_after",
+        kind: Kind::Duration(0, 86_400_000),
+        default: "\"30s\"",
+        help: "How long all has to be well before that is told.",
+    },
+    Key {
+        name: "notify.max_per_hour",
+        kind: Kind::Integer(4, 10_000),
+        default: "6",
+        help: "Most messages about one camera in an hour. One that comes and goes is told as that, and then once an hour.",
+    },
 ];

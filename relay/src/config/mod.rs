@@ -2,12 +2,13 @@
 //! leaves nothing to interpret. Reading the layers is `runtime::settings`' work.
 
 mod keys;
+mod notify;
 mod raw;
 mod report;
 mod tls;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use web::serve::ConnectionLimits;
 use crate::cli;
 use crate::export::ExportConfig;
 use crate::ingest::Bounds;
+use crate::notification::NotifyConfig;
 use crate::origins::Origins;
 use crate::password::MAX_PASSWORD;
 use crate::store::HistoryLimits;
@@ -44,6 +46,9 @@ const CREDENTIAL: &str = "password";
 
 /// The one with the password of the owner's page.
 const OWNER_CREDENTIAL: &str = "owner-password";
+
+/// The file that this credential is made from.
+const OWNER_FILE: &str = "/etc/stillwatch/owner.password";
 
 /// Where root keeps frames without systemd.
 const SYSTEM_DATA_DIR: &str = "/var/lib/stillwatch-relay";
@@ -114,6 +119,7 @@ pub(crate) struct Config {
     pub store_interval: Duration,
     pub history: HistoryLimits,
     pub updates: UpdatesConfig,
+    pub notify: NotifyConfig,
     /// Variables that look like ours and name no key.
     pub unknown_variables: Vec<String>,
 }
@@ -144,6 +150,7 @@ impl Config {
             export,
             updates,
             tls,
+            notify,
         } = &loaded.value;
         let listen = listen_address(&relay.listen, &place)?;
         let limits = freshness.limits();
@@ -155,9 +162,11 @@ impl Config {
         let sizes = list("export.sizes", &export.sizes, "800x600 320x240", &place)?;
         let data_dir = data_dir(relay);
         let tls = tls.checked(&data_dir, &place)?;
+        let pages = pages(site, embed, tls.as_ref(), &place)?;
         Ok(Config {
             listen,
             listen_is_usual: relay.listen == RawRelay::default().listen,
+            notify: notify.checked(&pages, &data_dir, &place)?,
             updates: updates_config(updates, &data_dir, &cameras),
             data_dir,
             password,
@@ -165,14 +174,10 @@ impl Config {
             cameras,
             freshness: limits,
             max_cameras: relay.max_cameras,
-            connections: ConnectionLimits {
-                total: relay.max_connections,
-                per_address: relay.max_connections_per_address,
-                proxies,
-            },
+            connections: relay.connections(proxies),
             max_sizes: relay.max_sizes,
             export: export.checked(sizes),
-            pages: pages(site, embed, tls.as_ref(), &place)?,
+            pages,
             tls,
             owner_password: find_owner_password(owner, credentials.owner)?,
             uploads: Bounds {
@@ -253,6 +258,51 @@ fn updates_config(
         stop_after: raw.stop_after,
         channels: channels.collect(),
     }
+}
+
+/// Whom `status` asks.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Without a slash at its end.
+    pub url: String,
+    /// The owner's, where it can be read.
+    pub password: Option<Secret>,
+}
+
+/// The relay of this configuration, as this machine reaches it.
+///
+/// # Errors
+/// The configuration is wrong.
+pub(crate) fn load_asked(flags: &cli::Settings) -> Result<Asked, ConfigError> {
+    let file = settings::file_to_read(flags.config.as_deref(), Path::new(DEFAULT_FILE));
+    let loaded = load(flags, file)?;
+    let place = |key: &str| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
+    let RawConfig { relay, owner, .. } = &loaded.value;
+    let listen = listen_address(&relay.listen, &place)?;
+    let file = owner.password_file.as_deref().unwrap_or(Path::new(OWNER_FILE));
+    // Whoever may not read it asks without.
+    Ok(Asked { url: local_url(listen), password: Secret::read(file).ok() })
+}
+
+/// Where a relay that listens there is reached from its own machine.
+fn local_url(listen: SocketAddr) -> String {
+    let ip = if listen.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen.ip() };
+    format!("http://{}", SocketAddr::new(ip, listen.port()))
+}
+
+/// What `notify-test` needs: no password, which systemd gives to the running relay alone.
+///
+/// # Errors
+/// The configuration is wrong.
+pub(crate) fn load_notify(flags: &cli::Settings) -> Result<NotifyConfig, ConfigError> {
+    let file = settings::file_to_read(flags.config.as_deref(), Path::new(DEFAULT_FILE));
+    let loaded = load(flags, file)?;
+    let place = |key: &str| loaded.origin(key).map(|o| format!("{o}: ")).unwrap_or_default();
+    let RawConfig { relay, site, embed, tls, notify, .. } = &loaded.value;
+    let data_dir = data_dir(relay);
+    let tls = tls.checked(&data_dir, &place)?;
+    let pages = pages(site, embed, tls.as_ref(), &place)?;
+    notify.checked(&pages, &data_dir, &place)
 }
 
 fn have_places(

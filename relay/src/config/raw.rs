@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use runtime::settings;
 use serde::Deserialize;
 use web::freshness::Limits;
+use web::serve::ConnectionLimits;
 
 use crate::board::Size;
 use crate::export::ExportConfig;
 use crate::store::HistoryLimits;
 
+use super::notify::RawNotify;
 use super::tls::RawTls;
 
 #[derive(Debug, Clone, Deserialize, Default)]
@@ -28,6 +31,7 @@ pub(super) struct RawConfig {
     pub export: RawExport,
     pub updates: RawUpdates,
     pub tls: RawTls,
+    pub notify: RawNotify,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -84,6 +88,16 @@ impl Default for RawRelay {
             body_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(10),
             peer_timeout: Duration::from_secs(45),
+        }
+    }
+}
+
+impl RawRelay {
+    pub(super) fn connections(&self, proxies: Vec<IpNet>) -> ConnectionLimits {
+        ConnectionLimits {
+            total: self.max_connections,
+            per_address: self.max_connections_per_address,
+            proxies,
         }
     }
 }

@@ -53,6 +53,8 @@ fn every_key_of_the_table_can_be_read() {
                 "relay.proxies" => "\"192.0.2.0/24 2001:db8::/32\"",
                 "site.url" => "\"https://cam.example.org/garden\"",
                 "embed.origins" => "\"https://example.org http://192.0.2.1:8080\"",
+                "notify.ntfy" | "notify.webhook" => "\"http://127.0.0.1/topic\"",
+                "notify.command" => "\"/bin/true\"",
                 "export.sizes" => "\"800x600 1x1\"",
                 "cameras.*.channel" => "\"beta\"",
                 "tls.domain" => "\"cam.example.org www.example.org\"",
@@ -115,6 +117,9 @@ fn mistakes_are_named() {
         ("", listen("localhost"), "--listen: relay.listen: \"localhost\" is no address and port"),
         ("", listen("1.2.3.4"), "is no address and port"),
         ("", with_open, "chmod 600"),
+        ("notify.ntfy = \"ntfy.sh/s3cret\"", Default::default(), "notify.ntfy: this is no address"),
+        ("notify.command = \"mail me\"", Default::default(), "is no absolute path"),
+        ("notify.max_per_hour = 3", Default::default(), "a whole number from 4 to"),
     ] {
         let error = load(file, flags).unwrap_err().to_string();
         assert!(error.contains(says), "{file}: {error}");

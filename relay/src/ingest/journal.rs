@@ -6,12 +6,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use frame::CameraId;
-use ladder::Episode;
+use ladder::{Entered, Episode};
 use runtime::clock::mono;
+use runtime::event::{About, Event};
 use runtime::settings::duration_text;
 
 use super::Refusal;
 use crate::board::Refused;
+
+/// Whose events these are.
+const ORGAN: &str = "upload";
 
 /// At most one line about each kind of trouble in this time.
 const SPACING: Duration = Duration::from_secs(60);
@@ -41,11 +45,10 @@ impl Journal {
     /// Somebody wanted an update without a camera's password.
     pub(super) fn refused_update(&self, peer: IpAddr, refusal: &Refusal) {
         if let Some(entered) = lock(&self.strangers).enter(mono(), peer) {
-            let (line, failures) = (&refusal.line, entered.failures);
-            tracing::warn!(
-                %peer, reason = refusal.why.word(), failures,
-                "a question for updates from {peer} refused: {line}"
-            );
+            let line = &refusal.line;
+            let about = about(None, peer, refusal.why, entered);
+            Event::UploadsRefused
+                .say(about, format_args!("a question for updates from {peer} refused: {line}"));
         }
     }
 
@@ -67,10 +70,10 @@ impl Journal {
             lock(&self.others).enter(now, why)
         };
         if let Some(entered) = entered {
-            let (line, failures) = (&refusal.line, entered.failures);
-            tracing::warn!(
-                %camera, %peer, reason = why.word(), failures,
-                "camera {camera}: upload from {peer} refused: {line}"
+            let line = &refusal.line;
+            Event::UploadsRefused.say(
+                about(Some(camera), peer, why, entered),
+                format_args!("camera {camera}: upload from {peer} refused: {line}"),
             );
         }
     }
@@ -84,9 +87,23 @@ impl Journal {
         lock(&self.others).leave(mono());
         let lasted = lock(&self.cameras).get_mut(camera).and_then(|episode| episode.leave(mono()));
         if let Some(lasted) = lasted {
+            let about = About { organ: ORGAN, age: Some(lasted), ..About::camera(camera.as_str()) };
             let lasted = duration_text(Duration::from_secs(lasted.as_secs()));
-            tracing::info!(%camera, "camera {camera}: uploads are accepted again after {lasted}");
+            Event::UploadsAgain.say(
+                about,
+                format_args!("camera {camera}: uploads are accepted again after {lasted}"),
+            );
         }
+    }
+}
+
+fn about(camera: Option<&CameraId>, peer: IpAddr, why: Refused, entered: Entered) -> About<'_> {
+    About {
+        camera: camera.map(CameraId::as_str),
+        peer: Some(peer),
+        reason: Some(why.word()),
+        failures: Some(entered.failures),
+        ..About::organ(ORGAN)
     }
 }
 

@@ -29,6 +29,21 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// The word in the journal.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Kind::Full => "full",
+            Kind::ReadOnly => "read_only",
+            Kind::CannotOpen => "cannot_open",
+            Kind::Damaged => "damaged",
+            Kind::Busy => "busy",
+            Kind::NotOurs => "not_ours",
+            Kind::TooManyDamaged => "too_many_damaged",
+            Kind::Disk => "disk",
+            Kind::Other => "other",
+        }
+    }
+
     /// What to do about it.
     pub(crate) const fn advice(self) -> &'static str {
         match self {

@@ -13,6 +13,7 @@ use frame::{CameraId, Picture};
 use jiff::Timestamp;
 use ladder::{Backoff, Episode};
 use runtime::clock;
+use runtime::event::{About, Event};
 use runtime::settings::duration_text;
 use tokio::sync::oneshot;
 
@@ -24,6 +25,9 @@ use crate::ingest::admit::{Stamp, TimeSource};
 
 /// The tutorial's.
 const TUTORIAL_FILE: &str = "global.db";
+
+/// Whose events these are.
+const ORGAN: &str = "store";
 
 /// How often an idle thread turns.
 const IDLE: Duration = Duration::from_secs(1);
@@ -237,10 +241,13 @@ impl Thread {
         self.shared.mark.touch(clock::mono());
         self.backoff.reset();
         *lock(&self.shared.persistence) = Persistence::Works;
-        if let Some(lasted) = self.trouble.leave(clock::mono()) {
-            let lasted = duration_text(Duration::from_secs(lasted.as_secs()));
+        if let Some(outage) = self.trouble.leave(clock::mono()) {
+            let lasted = duration_text(Duration::from_secs(outage.as_secs()));
             let path = self.path.display();
-            tracing::info!("{path}: frames are kept again after {lasted}");
+            Event::StoreWorks.say(
+                About { age: Some(outage), ..About::organ(ORGAN) },
+                format_args!("{path}: frames are kept again after {lasted}"),
+            );
         }
     }
 
@@ -259,8 +266,11 @@ impl Thread {
             // It was said when it was set aside.
         } else if self.trouble.enter(clock::mono(), error.kind).is_some() {
             let wait = duration_text(Duration::from_secs(wait.as_secs().max(1)));
-            tracing::error!(
-                "frames are shown, but not kept through a restart: {problem}; trying again in {wait}"
+            Event::StoreDegraded.say(
+                About { reason: Some(error.kind.word()), ..About::organ(ORGAN) },
+                format_args!(
+                    "frames are shown, but not kept through a restart: {problem}; trying again in {wait}"
+                ),
             );
         }
         wait

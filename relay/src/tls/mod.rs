@@ -75,6 +75,18 @@ impl Shown {
         self.certificate.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What is wrong with it, in words that follow "The certificate"; `None`: nothing is.
+    pub(crate) fn trouble(&self, unix_s: i64) -> Option<String> {
+        let Some(certificate) = self.certificate() else {
+            return Some("is not there, so HTTPS is not answered".to_owned());
+        };
+        let validity = certificate.validity;
+        is_late(validity, unix_s).then(|| {
+            let until = frame::wire::format_time(validity.until.saturating_mul(1_000_000), 0);
+            format!("is valid until {until}, and was not renewed")
+        })
+    }
+
     /// What whoever asks for `token` over plain HTTP gets.
     pub(crate) fn authorization(&self, token: &str) -> Option<String> {
         let proofs = self.proofs();
@@ -115,4 +127,22 @@ pub(crate) fn server(shown: &Arc<Shown>) -> Result<Arc<ServerConfig>, rustls::Er
 /// Where certificates of authorities are kept, below the data folder.
 pub(crate) fn acme_folder(data_dir: &std::path::Path) -> PathBuf {
     data_dir.join("acme")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::certificate::tests::made;
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_the_certificate_is_known_in_time() {
+        let shown = Shown::default();
+        assert!(shown.trouble(0).is_some_and(|said| said.contains("is not there")));
+        let (chain, key) = made("cam.example.org", 2027);
+        shown.show(Certificate::read(chain.as_bytes(), key.as_bytes()).unwrap());
+        let until = 1_798_761_600;
+        assert_eq!(shown.trouble(until - 30 * 86_400), None);
+        let late = Some("is valid until 2027-01-01T00:00:00Z, and was not renewed".to_owned());
+        assert_eq!(shown.trouble(until - 86_400), late);
+    }
 }
