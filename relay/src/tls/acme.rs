@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::certificate::Certificate;
 use super::renew::{Renewal, is_late};
 use super::{Proof, Shown};
-use crate::client::client;
+use crate::client::{causes, client};
 
 /// For each request of an order.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
@@ -321,13 +321,6 @@ impl HttpClient for Http {
     }
 }
 
-/// With the causes, of which the last one says what it is.
 fn reached(error: reqwest::Error) -> AcmeError {
-    let mut sentence = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        sentence = format!("{sentence}: {error}");
-        cause = error.source();
-    }
-    AcmeError::Other(sentence.into())
+    AcmeError::Other(causes(error).into())
 }
