@@ -238,8 +238,8 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
         Supervisor { board: Arc::clone(&board), store, serving, watching: watching.clone() };
     let mut tasks = Tasks::default();
     let stop = tasks.stop_token();
-    tasks.spawn("serve", serve::run(server, stop.clone()));
     tasks.spawn("watch", watch::run(board, watching, stop.clone()));
+    tasks.spawn("serve", serve::run(server, stop.clone()));
     if let (Some(config), Some(status)) = (config.export.clone(), exporting) {
         tasks.spawn("export", export::run(site, config, status, stop.clone()));
     }

@@ -29,22 +29,29 @@ struct Seen {
     refused: u64,
 }
 
-/// Runs until `stop`.
-pub(crate) async fn run(board: Arc<Board>, mark: SharedMark, stop: CancellationToken) {
+/// Runs until `stop`. It looks for the first time when it is called, which is before anybody can upload: what
+/// comes after that is news.
+pub(crate) fn run(
+    board: Arc<Board>,
+    mark: SharedMark,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> {
     let mut seen = BTreeMap::new();
     // What earlier processes left was said when it was loaded.
     for camera in board.all() {
         let now = clock::mono();
         seen.insert(camera.id.clone(), look(&camera, now));
     }
-    loop {
-        let now = clock::mono();
-        mark.touch(now);
-        for camera in board.all() {
-            compare(&mut seen, &camera, now);
-        }
-        if stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
-            return;
+    async move {
+        loop {
+            let now = clock::mono();
+            mark.touch(now);
+            for camera in board.all() {
+                compare(&mut seen, &camera, now);
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
+                return;
+            }
         }
     }
 }
