@@ -23,6 +23,7 @@ use ipnet::IpNet;
 use ladder::Episode;
 use line::{Line, StallLimit};
 use runtime::clock;
+use runtime::event::{About, Event};
 use runtime::mark::SharedMark;
 use rustls::ServerConfig;
 use socket2::SockRef;
@@ -55,6 +56,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// At most one line about each kind of trouble in this time.
 const LINE_SPACING: Duration = Duration::from_secs(60);
+
+/// Whose events these are.
+const CONNECTIONS: About<'static> = About::organ("connections");
 
 /// For one connection too many; nobody has read its request.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\n\
@@ -226,9 +230,11 @@ pub async fn run(server: Server, stop: CancellationToken) {
             Ok(accepted) => accepted,
             Err(error) => {
                 if trouble.enter(clock::mono(), error.kind()).is_some() {
-                    tracing::error!(
-                        "can't accept connections: {error}; trying again all the time ({})",
-                        server.advice
+                    let about = About { errno: error.raw_os_error(), ..CONNECTIONS };
+                    let advice = server.advice;
+                    Event::AcceptFails.say(
+                        about,
+                        format_args!("can't accept connections: {error}; trying again all the time ({advice})"),
                     );
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -236,7 +242,7 @@ pub async fn run(server: Server, stop: CancellationToken) {
             }
         };
         if trouble.leave(clock::mono()).is_some() {
-            tracing::info!("connections are accepted again");
+            Event::AcceptWorks.say(CONNECTIONS, format_args!("connections are accepted again"));
         }
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         match server.connections.admit(address) {
@@ -250,10 +256,12 @@ pub async fn run(server: Server, stop: CancellationToken) {
             Err(answer) => {
                 if full.enter(clock::mono(), answer.len()).is_some() {
                     let open = server.connections.open();
-                    tracing::warn!(
-                        "a connection from {} was refused: {open} are open ({})",
-                        address.ip(),
-                        server.advice
+                    let (from, advice) = (address.ip(), server.advice);
+                    Event::ConnectionsLimit.say(
+                        About { peer: Some(from), ..CONNECTIONS },
+                        format_args!(
+                            "a connection from {from} was refused: {open} are open ({advice})"
+                        ),
                     );
                 }
                 refuse(stream, answer);
