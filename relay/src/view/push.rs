@@ -25,6 +25,9 @@ pub(crate) const MAX_MESSAGE: usize = 1 << 10;
 /// Messages a viewer may send in a second: two for each frame of a fast camera.
 const MAX_MESSAGES: u32 = 120;
 
+/// What those come to, in bytes a second. It also bounds what is no message: fragments of one that never ends.
+const MAX_BYTES: u64 = MAX_MESSAGES as u64 * MAX_MESSAGE as u64;
+
 /// A peer is asked so many times whether it is still there before it is given up.
 pub(crate) const PINGS: u32 = 3;
 
@@ -140,8 +143,11 @@ impl Viewer {
                     Some(Err(_)) | None => return Ok(()),
                 },
                 _ = ping.tick() => {
-                    let now = clock::mono();
-                    if wire.received() != received {
+                    let (now, came) = (clock::mono(), wire.received() - received);
+                    if came > MAX_BYTES * self.timeout.as_secs().max(1) {
+                        return Err((CloseCode::POLICY_VIOLATION, "too many bytes"));
+                    }
+                    if came > 0 {
                         (heard, received) = (now, wire.received());
                     }
                     if now.since(heard) >= self.timeout {

@@ -42,7 +42,9 @@ fn a_complete_picture_passes() {
     let bytes = jpeg(1280, 720);
     let found = inspect(&bytes).unwrap();
     let end = bytes.len();
-    assert_eq!(found, Inspection { width: 1280, height: 720, end, tables_belong_at: None });
+    let expected =
+        Inspection { width: 1280, height: 720, end, tables_belong_at: None, row_by_row: true };
+    assert_eq!(found, expected);
 }
 
 #[test]
