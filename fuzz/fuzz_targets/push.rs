@@ -16,7 +16,12 @@ const REASONS: [u16; 8] = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011];
 
 fuzz_target!(|data: &[u8]| {
     let Some((&who, messages)) = data.split_first() else { return };
-    let path = ["/live.ws", "/upload.ws", "/cameras/garden/live.ws?size=16x16", "/cameras/garden/upload.ws"];
+    let path = [
+        "/live.ws",
+        "/upload.ws",
+        "/cameras/garden/live.ws?size=16x16",
+        "/cameras/garden/upload.ws",
+    ];
     let path = path[usize::from(who % 4)];
     let mut bytes = format!(
         "GET {path} HTTP/1.1\r\nHost: fuzz\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -45,7 +50,8 @@ fn frames(mut rest: &[u8], into: &mut Vec<u8>) -> usize {
             return pictures + behind.len();
         }
         // A picture is longer than a byte can tell.
-        let length = if *length < 200 { usize::from(*length) } else { (usize::from(*length) - 199) * 32 };
+        let length =
+            if *length < 200 { usize::from(*length) } else { (usize::from(*length) - 199) * 32 };
         let (payload, behind) = behind.split_at(length.min(behind.len()));
         rest = behind;
         into.push(*first);
@@ -96,7 +102,10 @@ fn check(mut rest: &[u8], agent: bool) -> usize {
                 if let [high, low, ..] = payload {
                     let code = u16::from_be_bytes([*high, *low]);
                     // What the peer said may be said back to it.
-                    assert!(REASONS.contains(&code) || (3000..5000).contains(&code) || code < 1015, "{code}");
+                    assert!(
+                        REASONS.contains(&code) || (3000..5000).contains(&code) || code < 1015,
+                        "{code}"
+                    );
                 }
             }
             9 | 10 => assert!(length < 126, "a control frame"),

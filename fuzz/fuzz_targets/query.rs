@@ -21,11 +21,16 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
     RELAY.with(|relay| {
-        let head = format!("GET {text} HTTP/1.1\r\nHost: fuzz\r\nAuthorization: Bearer {PASSWORD}\r\n\r\n");
+        let head = format!(
+            "GET {text} HTTP/1.1\r\nHost: fuzz\r\nAuthorization: Bearer {PASSWORD}\r\n\r\n"
+        );
         let answered = relay.talk(head.as_bytes(), |bytes| last(bytes, false).is_some());
         let all = answers(&answered, false);
         if let (Some(first), None, true) = (all.first(), &names, text.starts_with('/')) {
-            assert!(matches!(first.status, 400 | 404 | 414 | 431), "{path:?} is nothing: {first:?}");
+            assert!(
+                matches!(first.status, 400 | 404 | 414 | 431),
+                "{path:?} is nothing: {first:?}"
+            );
         }
     });
 });
@@ -38,9 +43,15 @@ fn one_name(path: &str, names: &str) {
     if !time && !page {
         let plain = |c: char| c.is_ascii_alphanumeric() || "/.-_".contains(c);
         assert!(names == "NoSize" || path.chars().all(plain), "{path:?} is {names}");
-        assert!(names == "NoSize" || !path.contains("//") && !path.contains(".."), "{path:?} is {names}");
+        assert!(
+            names == "NoSize" || !path.contains("//") && !path.contains(".."),
+            "{path:?} is {names}"
+        );
     }
     for other in [format!("/{path}"), format!("{path}%00"), path.replacen('/', "/./", 1)] {
-        assert!(page || target(&other).is_none_or(|found| found != names), "{other:?} is {names}, too");
+        assert!(
+            page || target(&other).is_none_or(|found| found != names),
+            "{other:?} is {names}, too"
+        );
     }
 }

@@ -114,10 +114,11 @@ pub fn answer(bytes: &[u8], bare: bool) -> Option<Answer<'_>> {
             (name, value)
         })
         .collect();
-    let all = |name: &str| headers.iter().filter(move |(known, _)| known == name).map(|(_, v)| *v);
-    assert!(all("content-length").count() <= 1, "{head}");
-    let length = all("content-length").next().map(|text| text.parse::<usize>().expect("a length"));
-    let chunked = all("transfer-encoding").next() == Some("chunked");
+    let mut lengths = headers.iter().filter(|(name, _)| name == "content-length");
+    let length = lengths.next().map(|(_, text)| text.parse::<usize>().expect("a length"));
+    assert!(lengths.next().is_none(), "{head}");
+    let chunked =
+        headers.iter().any(|(name, value)| name == "transfer-encoding" && *value == "chunked");
     assert!(!(chunked && length.is_some()), "{head}");
     let rest = &bytes[end + 4..];
     let bodyless = bare || status < 200 || matches!(status, 204 | 304);

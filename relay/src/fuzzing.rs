@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::app;
 use crate::cli::Settings;
-use crate::config::{Config, KNOWN_KEYS};
+use crate::config::{Config, KEYS};
 use crate::view::path::parse;
 
 /// With what uploads are allowed.
@@ -52,7 +52,8 @@ impl Relay {
         fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).expect("its mode");
         let file = folder.join("relay.toml");
         fs::write(&file, settings).expect("a configuration");
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+        let free =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
         let address = free.expect("a free port");
         let flags = Settings {
             config: Some(file),
@@ -69,7 +70,10 @@ impl Relay {
         });
         let relay = Relay { runtime, tasks, address };
         let began = runtime::clock::mono();
-        while relay.talk(b"GET /healthz HTTP/1.1\r\nHost: fuzz\r\n\r\n", |a| !a.is_empty()).is_empty() {
+        while relay
+            .talk(b"GET /healthz HTTP/1.1\r\nHost: fuzz\r\n\r\n", |a| !a.is_empty())
+            .is_empty()
+        {
             assert!(runtime::clock::mono().since(began) < Duration::from_secs(30), "it answers");
         }
         relay
@@ -111,7 +115,7 @@ pub fn config(file: &Path) -> Result<(), String> {
 
 /// The names of all settings.
 pub fn keys() -> impl Iterator<Item = &'static str> {
-    KNOWN_KEYS.iter().map(|key| key.name)
+    KEYS.iter().map(|key| key.name)
 }
 
 /// What a path names, in words; `None` if that is nothing.

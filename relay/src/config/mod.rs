@@ -31,8 +31,6 @@ use crate::view::page::PagesConfig;
 pub(crate) use keys::KEYS;
 use raw::{RawCamera, RawConfig, RawEmbed, RawOwner, RawRelay, RawSite, RawUpdates};
 pub(crate) use report::Report;
-#[cfg(fuzzing)]
-pub(crate) use keys::KEYS as KNOWN_KEYS;
 
 /// Read if it exists and no other is named.
 pub(crate) const DEFAULT_FILE: &str = "/etc/stillwatch/relay.toml";

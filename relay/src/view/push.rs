@@ -17,16 +17,13 @@ use crate::board::{Camera, Held, Size};
 use crate::rate::Rate;
 use crate::scale::Scaler;
 use crate::status::millis;
-use crate::upgrade::WebSocket;
+use crate::upgrade::{MaySend, WebSocket};
 
-/// The longest message of a viewer, in bytes: `{"ready":…}`, or what a close says.
-pub(crate) const MAX_MESSAGE: usize = 1 << 10;
+/// What a viewer may send: `{"ready":…}` for each frame, or what a close says; ten times as much as that comes to.
+pub(crate) const MAY_SEND: MaySend = MaySend { message: 1 << 10, bytes_per_second: 16 << 10 };
 
 /// Messages a viewer may send in a second: two for each frame of a fast camera.
 const MAX_MESSAGES: u32 = 120;
-
-/// What those come to, in bytes a second. It also bounds what is no message: fragments of one that never ends.
-const MAX_BYTES: u64 = MAX_MESSAGES as u64 * MAX_MESSAGE as u64;
 
 /// A peer is asked so many times whether it is still there before it is given up.
 pub(crate) const PINGS: u32 = 3;
@@ -61,6 +58,8 @@ struct Viewer {
     socket: WebSocket,
     /// From which nothing comes, or which takes nothing, for so long: it is gone.
     timeout: Duration,
+    /// Who sends more between two looks sends no messages, but fragments of one that never ends.
+    most: u64,
     window: Window,
     messages: Rate,
     last: Option<u64>,
@@ -77,7 +76,8 @@ pub(crate) async fn run(
 ) {
     let _watching = camera.watched(&camera.counts.websocket);
     let (window, messages) = (Window::default(), Rate::default());
-    let mut viewer = Viewer { camera, socket, timeout, window, messages, last: None };
+    let most = MAY_SEND.bytes_per_second as u64 * (timeout / PINGS).as_secs().max(1) / 2;
+    let mut viewer = Viewer { camera, socket, timeout, most, window, messages, last: None };
     let why = viewer.talk(&scaler, size, &wire).await.err();
     if let Some((code, _)) = why {
         let metrics = &viewer.camera.counts.dropped;
@@ -144,7 +144,7 @@ impl Viewer {
                 },
                 _ = ping.tick() => {
                     let (now, came) = (clock::mono(), wire.received() - received);
-                    if came > MAX_BYTES * self.timeout.as_secs().max(1) {
+                    if came > self.most {
                         return Err((CloseCode::POLICY_VIOLATION, "too many bytes"));
                     }
                     if came > 0 {
