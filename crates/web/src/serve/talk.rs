@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::Uri;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -200,6 +201,10 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, mut request: Asked) -> Self::Future {
+        if request.uri().path_and_query().is_none() {
+            // CONNECT, or a host alone: warp panics without a path.
+            *request.uri_mut() = Uri::from_static("*");
+        }
         let mut peer = self.peer.clone();
         peer.wire.set_unread(!request.body().is_end_stream());
         if forwarded::is_proxy(&self.proxies, peer.address.ip()) {

@@ -3,6 +3,7 @@
 
 mod bombs;
 mod connections;
+mod https;
 mod names;
 mod smuggling;
 mod sockets;
