@@ -86,8 +86,8 @@ pub(crate) struct Walk {
     size: Option<(u16, u16)>,
     components: u8,
     progressive: bool,
-    /// The first scan has all components.
-    together: bool,
+    /// The first scan has all components, whether it shows anything or not.
+    together: Option<bool>,
     /// Huffman-coded with the tables an omitted DHT stands for: baseline or extended sequential.
     sequential: bool,
     has_tables: bool,
@@ -187,10 +187,8 @@ impl Walk {
             DHT => self.has_tables = true,
             SOS if self.size.is_none() => return Err(JpegError::Damaged(marker)),
             SOS => {
-                if self.first_scan.is_none() {
-                    self.first_scan = Some(marker);
-                    self.together = body.first() == Some(&self.components);
-                }
+                self.first_scan.get_or_insert(marker);
+                self.together.get_or_insert(body.first() == Some(&self.components));
             }
             // SOF0 to SOF15 but DHT, JPG (refused above) and DAC.
             0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
@@ -257,7 +255,7 @@ impl Walk {
         };
         let omitted = self.sequential && !self.has_tables;
         let tables_belong_at = omitted.then_some(first_scan);
-        let row_by_row = self.together && !self.progressive;
+        let row_by_row = self.together == Some(true) && !self.progressive;
         Ok(Inspection { width, height, end, tables_belong_at, row_by_row })
     }
 }
