@@ -18,6 +18,9 @@ title = \"Fuzz & <b>garden</b>\"\n";
 /// Starts the relay, in a folder of this process' own, with a log whose every line is looked at.
 pub fn relay() -> Relay {
     log::watch();
+    // As Rust's own main does: a peer that is gone is an error, and no end.
+    // SAFETY: nothing else here handles this signal.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     Relay::start(&folder("relay"), SETTINGS)
 }
 

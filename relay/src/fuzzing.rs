@@ -60,6 +60,7 @@ impl Relay {
             listen: Some(address.to_string()),
             data_dir: Some(folder.display().to_string()),
             password_file: Some(password.display().to_string()),
+            ..Settings::default()
         };
         let config = Config::load(&flags).expect("a good configuration");
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");

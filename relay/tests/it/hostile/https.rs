@@ -215,3 +215,25 @@ fn floods_of_control_frames_cost_nobody_else() {
     let grown = peak_kib(&https.relay) - before;
     assert!(grown < 20_000, "{grown} KiB");
 }
+
+#[test]
+fn streams_whose_window_is_shut_are_given_up() {
+    let https = Https::with("relay.peer_timeout = \"1s\"\nrelay.header_timeout = \"1s\"");
+    let mut others = Bystanders::of(&https.relay);
+    let viewers = || https.relay.of_camera("default", "/viewers/mjpeg").as_u64().unwrap();
+    let mut tls = https.open();
+    // SETTINGS_INITIAL_WINDOW_SIZE: not one byte of an answer's body may be sent.
+    tls.write_all(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).unwrap();
+    let get = [&[0x82, 0x87, 0x04, 11][..], b"/live.mjpeg", &[0x41, 1, b'r']].concat();
+    for n in 0..20 {
+        tls.write_all(&frame(HEADERS, 5, n * 2 + 1, &get)).unwrap();
+    }
+    becomes_true("they are there", SOON, || viewers() > 20);
+    let mut scratch = [0; 16_384];
+    becomes_true("they are gone", SOON, || {
+        // It reads what it is told, and answers nothing.
+        let _ = tls.read(&mut scratch);
+        others.go_on();
+        viewers() == 1
+    });
+}
