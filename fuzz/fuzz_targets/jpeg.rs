@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn consistent(data: &[u8], found: Inspection) {
-    let Inspection { width, height, end, tables_belong_at } = found;
+    let Inspection { width, height, end, tables_belong_at, row_by_row: _ } = found;
     assert!(end <= data.len());
     assert!((1..=MAX_PIXELS).contains(&(u32::from(width) * u32::from(height))));
     assert_eq!(data[end - 2..end], [0xff, 0xd9]);

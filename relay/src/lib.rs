@@ -14,6 +14,8 @@ mod client;
 mod config;
 mod doctor;
 mod export;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod ingest;
 mod init;
 mod metrics;

@@ -200,7 +200,7 @@ impl Site {
                 };
                 let (camera, scaler) = (Arc::clone(camera), self.scaler.clone());
                 let (wire, timeout) = (Arc::clone(&request.peer.wire), self.peer_timeout);
-                offer.accept(push::MAX_MESSAGE, move |socket| {
+                offer.accept(push::MAY_SEND, move |socket| {
                     push::run(socket, camera, scaler, size, wire, timeout)
                 })
             }),
@@ -325,9 +325,9 @@ impl Site {
         let upload = Upload { camera: id, headers, query, peer: peer.address.ip() };
         match self.ingest.admit_socket(upload, &peer.wire) {
             Ok(session) => {
-                let max = self.ingest.max_message();
+                let may_send = self.ingest.may_send();
                 let challenge = HeaderValue::try_from(to_hex(&session.challenge)).ok();
-                let mut response = offer.accept(max, move |socket| session.run(socket));
+                let mut response = offer.accept(may_send, move |socket| session.run(socket));
                 // Agents of earlier versions send none, and other relays take none.
                 let wanted = (HeaderName::from_static(REPORT), WANTED);
                 response.headers_mut().extend([wanted]);

@@ -1,5 +1,7 @@
 //! From a request to a WebSocket: the handshake of RFC 6455, with the subprotocol `stillwatch.v1`.
 
+mod paced;
+
 use std::time::Duration;
 
 use frame::wire::SUBPROTOCOL;
@@ -11,12 +13,22 @@ use http::header::{
 use http::{HeaderName, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use paced::Paced;
 use tokio_websockets::{Config, Limits, ServerBuilder, WebSocketStream};
 
 use crate::respond::{self, Response};
 
 /// A connection speaking `stillwatch.v1`.
-pub(crate) type WebSocket = WebSocketStream<TokioIo<Upgraded>>;
+pub(crate) type WebSocket = WebSocketStream<Paced<TokioIo<Upgraded>>>;
+
+/// What a peer may send.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MaySend {
+    /// The longest message, in bytes.
+    pub message: usize,
+    /// Everything together, in a second.
+    pub bytes_per_second: usize,
+}
 
 /// How long the connection may take to become a WebSocket after the answer.
 const UPGRADE_WITHIN: Duration = Duration::from_secs(10);
@@ -93,11 +105,10 @@ impl Offer {
         Ok(Offer { upgrade, accept: key.into() })
     }
 
-    /// Accepts, and runs `talk` with the WebSocket. A received message may have up to `max_message`
-    /// bytes.
+    /// Accepts, and runs `talk` with the WebSocket.
     pub(crate) fn accept<F>(
         self,
-        max_message: usize,
+        may_send: MaySend,
         talk: impl FnOnce(WebSocket) -> F + Send + 'static,
     ) -> Response
     where
@@ -108,11 +119,12 @@ impl Offer {
             let Ok(Ok(upgraded)) = tokio::time::timeout(UPGRADE_WITHIN, upgrade).await else {
                 return;
             };
-            let limits = Limits::default().max_payload_len(Some(max_message));
+            let limits = Limits::default().max_payload_len(Some(may_send.message));
             // A frame is one WebSocket frame whatever its size: nothing else is sent meanwhile.
             let config = Config::default().frame_size(usize::MAX);
             let socket = ServerBuilder::new().limits(limits).config(config);
-            talk(socket.serve(TokioIo::new(upgraded))).await;
+            let paced = Paced::new(TokioIo::new(upgraded), may_send.bytes_per_second);
+            talk(socket.serve(paced)).await;
         });
         let mut response = respond::empty(StatusCode::SWITCHING_PROTOCOLS);
         let headers = response.headers_mut();

@@ -30,6 +30,9 @@ pub struct Inspection {
     pub end: usize,
     /// Where the standard Huffman tables belong, if the camera left all tables out.
     pub tables_belong_at: Option<usize>,
+    /// Its first scan holds all of it, so it can be decoded row by row. Of any other (a progressive one, most
+    /// often) a decoder keeps 2 bytes for each pixel and component, whatever size it is wanted in.
+    pub row_by_row: bool,
 }
 
 /// Why some bytes are no complete JPEG.
@@ -81,6 +84,10 @@ pub(crate) struct Walk {
     at: usize,
     place: Place,
     size: Option<(u16, u16)>,
+    components: u8,
+    progressive: bool,
+    /// The first scan has all components, whether it shows anything or not.
+    together: Option<bool>,
     /// Huffman-coded with the tables an omitted DHT stands for: baseline or extended sequential.
     sequential: bool,
     has_tables: bool,
@@ -181,6 +188,7 @@ impl Walk {
             SOS if self.size.is_none() => return Err(JpegError::Damaged(marker)),
             SOS => {
                 self.first_scan.get_or_insert(marker);
+                self.together.get_or_insert(body.first() == Some(&self.components));
             }
             // SOF0 to SOF15 but DHT, JPG (refused above) and DAC.
             0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => {
@@ -200,7 +208,10 @@ impl Walk {
                     return Err(JpegError::BadSize { width, height });
                 }
                 self.size = Some((width, height));
+                self.components = components;
                 self.sequential = matches!(code, 0xc0 | 0xc1);
+                // The last two bits of SOF's code (B.1.1.3, table B.1).
+                self.progressive = code & 3 == 2;
             }
             _ => {}
         }
@@ -244,7 +255,8 @@ impl Walk {
         };
         let omitted = self.sequential && !self.has_tables;
         let tables_belong_at = omitted.then_some(first_scan);
-        Ok(Inspection { width, height, end, tables_belong_at })
+        let row_by_row = self.together == Some(true) && !self.progressive;
+        Ok(Inspection { width, height, end, tables_belong_at, row_by_row })
     }
 }
 

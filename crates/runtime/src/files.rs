@@ -60,8 +60,13 @@ fn replace_with(
 }
 
 fn write(path: &Path, content: &[u8], survives: Survives, mode: Option<u32>) -> io::Result<()> {
+    // Whatever lies there, a crash's leavings or somebody's link to another file, is not written to.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     if let Some(mode) = mode {
         options.mode(mode);
     }
@@ -78,7 +83,7 @@ fn write(path: &Path, content: &[u8], survives: Survives, mode: Option<u32>) -> 
 }
 
 /// `.NAME.tmp` in the same directory: hidden from whoever serves it, and one per file, so that
-/// what a crash left behind is overwritten the next time.
+/// what a crash left behind is removed the next time.
 fn beside(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut hidden = OsString::from(".");
@@ -119,6 +124,22 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         publish(&path, b"new", Survives::Exit).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+    }
+
+    #[test]
+    fn links_are_replaced_and_never_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, other) = (directory.path().join("live.jpeg"), directory.path().join("other"));
+        fs::write(&other, "theirs").unwrap();
+        fs::set_permissions(&other, fs::Permissions::from_mode(0o600)).unwrap();
+        for link in [&path, &directory.path().join(".live.jpeg.tmp")] {
+            std::os::unix::fs::symlink(&other, link).unwrap();
+            publish(&path, b"new", Survives::Exit).unwrap();
+            assert_eq!(fs::read_to_string(&other).unwrap(), "theirs");
+            assert_eq!(fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o600);
+            assert!(fs::symlink_metadata(&path).unwrap().is_file());
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
     }
 
     #[test]

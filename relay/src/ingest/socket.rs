@@ -25,7 +25,7 @@ use web::serve::Wire;
 use super::{Described, Ingest, Refusal, Upload};
 use crate::board::{Attached, Camera, Refused};
 use crate::rate::Rate;
-use crate::upgrade::WebSocket;
+use crate::upgrade::{MaySend, WebSocket};
 use crate::view::push::{End, PINGS, close};
 
 /// How often a silent connection is looked at.
@@ -139,9 +139,10 @@ impl Ingest {
         }
     }
 
-    /// Longest message an agent may send, in bytes.
-    pub(crate) fn max_message(&self) -> usize {
-        self.bounds.max_frame_bytes.saturating_add(Head::LEN + Signature::LEN)
+    /// What an agent may send. Whoever has a camera's password may use the whole line.
+    pub(crate) fn may_send(&self) -> MaySend {
+        let message = self.bounds.max_frame_bytes.saturating_add(Head::LEN + Signature::LEN);
+        MaySend { message, bytes_per_second: usize::MAX }
     }
 }
 

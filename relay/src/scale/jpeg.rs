@@ -6,10 +6,19 @@
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use frame::jpeg::{JpegError, inspect};
 use turbojpeg::{Colorspace, Compressor, Decompressor, PixelFormat, ScalingFactor, Subsamp};
 
 /// Pixels after the decoder's own scaling: bounds the memory of a worker to 3 bytes each, twice.
 const MAX_PIXELS: usize = 40_000_000;
+
+/// Pixels of a picture that comes in several scans: the decoder keeps up to 6 bytes for each of them, whatever
+/// size it is wanted in.
+const MAX_SCANNED_PIXELS: usize = 16_000_000;
+
+/// Scans of a picture. Encoders make 10; a megabyte has room for tens of thousands, each of which visits every
+/// block of it.
+const MAX_SCANS: u32 = 32;
 
 /// As agents send them, about; a second loss on top of the first one hardly shows at this.
 const QUALITY: i32 = 80;
@@ -21,8 +30,10 @@ pub(super) enum ScaleError {
     Jpeg(#[from] turbojpeg::Error),
     #[error("{0}")]
     Resize(String),
-    #[error("more than {MAX_PIXELS} pixels")]
+    #[error("more than {MAX_PIXELS} pixels, or more than {MAX_SCANNED_PIXELS} in several scans")]
     TooLarge,
+    #[error("{0}")]
+    NoPicture(#[from] JpegError),
     #[error("its colours are those of print (CMYK)")]
     Print,
 }
@@ -41,7 +52,8 @@ impl Worker {
         compressor.set_quality(QUALITY)?;
         let mut factors = Decompressor::supported_scaling_factors();
         factors.sort_by_key(|factor| factor.scale(1 << 16));
-        let (decompressor, resizer) = (Decompressor::new()?, Resizer::new());
+        let (mut decompressor, resizer) = (Decompressor::new()?, Resizer::new());
+        decompressor.set_scan_limit(MAX_SCANS)?;
         Ok(Worker { decompressor, compressor, resizer, factors })
     }
 
@@ -53,6 +65,11 @@ impl Worker {
         height: u16,
     ) -> Result<Vec<u8>, ScaleError> {
         let header = self.decompressor.read_header(jpeg)?;
+        if header.width.saturating_mul(header.height) > MAX_SCANNED_PIXELS
+            && !inspect(jpeg)?.row_by_row
+        {
+            return Err(ScaleError::TooLarge);
+        }
         let (format, pixel, bytes, subsamp) = match header.colorspace {
             Colorspace::Gray => (PixelFormat::GRAY, PixelType::U8, 1, Subsamp::Gray),
             Colorspace::CMYK | Colorspace::YCCK => return Err(ScaleError::Print),

@@ -17,10 +17,10 @@ use crate::board::{Camera, Held, Size};
 use crate::rate::Rate;
 use crate::scale::Scaler;
 use crate::status::millis;
-use crate::upgrade::WebSocket;
+use crate::upgrade::{MaySend, WebSocket};
 
-/// The longest message of a viewer, in bytes: `{"ready":…}`, or what a close says.
-pub(crate) const MAX_MESSAGE: usize = 1 << 10;
+/// What a viewer may send: `{"ready":…}` for each frame, or what a close says; ten times as much as that comes to.
+pub(crate) const MAY_SEND: MaySend = MaySend { message: 1 << 10, bytes_per_second: 16 << 10 };
 
 /// Messages a viewer may send in a second: two for each frame of a fast camera.
 const MAX_MESSAGES: u32 = 120;
@@ -58,6 +58,8 @@ struct Viewer {
     socket: WebSocket,
     /// From which nothing comes, or which takes nothing, for so long: it is gone.
     timeout: Duration,
+    /// Who sends more between two looks sends no messages, but fragments of one that never ends.
+    most: u64,
     window: Window,
     messages: Rate,
     last: Option<u64>,
@@ -74,7 +76,8 @@ pub(crate) async fn run(
 ) {
     let _watching = camera.watched(&camera.counts.websocket);
     let (window, messages) = (Window::default(), Rate::default());
-    let mut viewer = Viewer { camera, socket, timeout, window, messages, last: None };
+    let most = MAY_SEND.bytes_per_second as u64 * (timeout / PINGS).as_secs().max(1) / 2;
+    let mut viewer = Viewer { camera, socket, timeout, most, window, messages, last: None };
     let why = viewer.talk(&scaler, size, &wire).await.err();
     if let Some((code, _)) = why {
         let metrics = &viewer.camera.counts.dropped;
@@ -140,8 +143,11 @@ impl Viewer {
                     Some(Err(_)) | None => return Ok(()),
                 },
                 _ = ping.tick() => {
-                    let now = clock::mono();
-                    if wire.received() != received {
+                    let (now, came) = (clock::mono(), wire.received() - received);
+                    if came > self.most {
+                        return Err((CloseCode::POLICY_VIOLATION, "too many bytes"));
+                    }
+                    if came > 0 {
                         (heard, received) = (now, wire.received());
                     }
                     if now.since(heard) >= self.timeout {

@@ -13,6 +13,7 @@ mod doctor;
 mod export;
 mod freshness;
 mod history;
+mod hostile;
 mod init;
 mod journeys;
 mod limits;

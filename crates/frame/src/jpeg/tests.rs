@@ -42,7 +42,9 @@ fn a_complete_picture_passes() {
     let bytes = jpeg(1280, 720);
     let found = inspect(&bytes).unwrap();
     let end = bytes.len();
-    assert_eq!(found, Inspection { width: 1280, height: 720, end, tables_belong_at: None });
+    let expected =
+        Inspection { width: 1280, height: 720, end, tables_belong_at: None, row_by_row: true };
+    assert_eq!(found, expected);
 }
 
 #[test]
@@ -113,6 +115,26 @@ fn fill_bytes_and_several_scans_are_stepped_over() {
         EOI_BYTES,
     ]);
     assert_eq!(inspect(&bytes).unwrap().end, bytes.len());
+}
+
+#[test]
+fn what_a_decoder_has_to_keep_is_seen() {
+    let three = |marker| segment(marker, &[8, 0, 48, 0, 64, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0]);
+    let all = join(&[&segment(0xda, &[3, 1, 0, 2, 0, 3, 0, 0, 63, 0]), &[1, 2]]);
+    let one = join(&[&segment(0xda, &[1, 1, 0, 0, 63, 0]), &[1, 2]]);
+    // It shows nothing, and all the same it is the one that a decoder goes by.
+    let empty = segment(0xda, &[1, 1, 0, 0, 63, 0]);
+    for (case, sof, scans, row_by_row) in [
+        ("baseline", 0xc0, &[&all][..], true),
+        ("a scan for each component", 0xc0, &[&one, &one, &one], false),
+        ("progressive", 0xc2, &[&all], false),
+        ("progressive, arithmetic", 0xca, &[&all], false),
+        ("an empty one first", 0xc0, &[&empty, &all], false),
+    ] {
+        let scans: Vec<u8> = scans.iter().flat_map(|scan| scan.iter().copied()).collect();
+        let found = inspect(&join(&[SOI_BYTES, &three(sof), &scans, EOI_BYTES]));
+        assert_eq!(found.map(|found| found.row_by_row), Ok(row_by_row), "{case}");
+    }
 }
 
 #[test]

@@ -300,6 +300,7 @@ impl Server {
             routes: self.routes.clone(),
             proxies: Arc::clone(&self.connections.proxies),
             header_timeout: self.header_timeout,
+            peer_timeout: self.peer_timeout,
             observer: Arc::clone(&self.connections.observer),
         }
     }

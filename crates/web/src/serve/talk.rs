@@ -1,12 +1,14 @@
 //! One connection: TLS if it is that, HTTP/1.1 or HTTP/2, until it ends or is told to.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::Uri;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -15,6 +17,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
+use ladder::Mono;
+use runtime::clock;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +56,7 @@ pub(super) struct Talk {
     pub routes: BoxedFilter<(Response,)>,
     pub proxies: Arc<[IpNet]>,
     pub header_timeout: Duration,
+    pub peer_timeout: Duration,
     pub observer: Arc<dyn Observer>,
 }
 
@@ -144,6 +149,11 @@ impl Talk {
                         break;
                     }
                     seen = begun;
+                    // A window that is shut holds an answer as a full buffer does, and its connection takes all.
+                    if requests.longest_held(clock::mono()) > self.peer_timeout {
+                        self.observer.stalled();
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -181,6 +191,18 @@ struct Requests {
     begun: AtomicUsize,
     /// Whose answers are not at their end.
     open: AtomicUsize,
+    /// Since when more of an answer could follow, if there were room at the peer.
+    held: Mutex<BTreeMap<usize, Mono>>,
+}
+
+impl Requests {
+    fn held(&self) -> MutexGuard<'_, BTreeMap<usize, Mono>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn longest_held(&self, now: Mono) -> Duration {
+        self.held().values().map(|since| now.since(*since)).max().unwrap_or_default()
+    }
 }
 
 /// Tells the routes who asks.
@@ -200,6 +222,10 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, mut request: Asked) -> Self::Future {
+        if request.uri().path_and_query().is_none() {
+            // CONNECT, or a host alone: warp panics without a path.
+            *request.uri_mut() = Uri::from_static("*");
+        }
         let mut peer = self.peer.clone();
         peer.wire.set_unread(!request.body().is_end_stream());
         if forwarded::is_proxy(&self.proxies, peer.address.ip()) {
@@ -214,25 +240,40 @@ where
         let open = Open::new(&self.requests);
         let answer = self.inner.call(request);
         Box::pin(async move {
-            answer.await.map(|answer| answer.map(|body| Answering { body, _open: open }))
+            let answer = answer.await;
+            open.held();
+            answer.map(|answer| answer.map(|body| Answering { body, open }))
         })
     }
 }
 
 /// A request that is not done.
-struct Open(Arc<Requests>);
+struct Open {
+    of: Arc<Requests>,
+    number: usize,
+}
 
 impl Open {
     fn new(of: &Arc<Requests>) -> Open {
-        of.begun.fetch_add(1, Ordering::Relaxed);
+        let number = of.begun.fetch_add(1, Ordering::Relaxed);
         of.open.fetch_add(1, Ordering::Relaxed);
-        Open(Arc::clone(of))
+        Open { of: Arc::clone(of), number }
+    }
+
+    /// There is an answer, or more of it; hyper asks for it when the peer has room.
+    fn held(&self) {
+        self.of.held().insert(self.number, clock::mono());
+    }
+
+    fn asked(&self) {
+        self.of.held().remove(&self.number);
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.asked();
+        self.of.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -250,7 +291,7 @@ impl<B: Body> IntoBody for http::Response<B> {
 /// An answer's body: its request is open as long as it is there.
 struct Answering {
     body: AnswerBody,
-    _open: Open,
+    open: Open,
 }
 
 impl Body for Answering {
@@ -261,7 +302,12 @@ impl Body for Answering {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        self.open.asked();
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if frame.is_ready() {
+            self.open.held();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
