@@ -10,6 +10,7 @@ pub mod faults;
 pub mod guest;
 pub mod journal;
 pub mod nginx;
+pub mod packages;
 pub mod sdcard;
 
 use std::net::SocketAddr;
