@@ -9,6 +9,7 @@ pub mod card;
 pub mod faults;
 pub mod guest;
 pub mod journal;
+pub mod load;
 pub mod nginx;
 pub mod packages;
 pub mod sdcard;

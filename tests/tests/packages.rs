@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use stories::load::under_load;
 use stories::packages::{
     RELAY, SOON, VERSIONS, as_owner, install, make, nothing_fails, package, picture, property,
     set_password, upload,
@@ -176,6 +177,25 @@ fn a_relay_with_a_password_runs_is_upgraded_and_purged() {
     container.run("test ! -e /etc/stillwatch");
     // Debian's policy, and ours: docs/packages.md.
     container.run("getent passwd stillwatch-relay");
+}
+
+#[test]
+fn nobody_is_refused_while_the_relay_restarts_or_is_upgraded() {
+    let container = Container::boot();
+    set_password(&container);
+    install(&container, "relay", OLD);
+    upload(&container, &card());
+    picture(&container);
+    let load = under_load(&container, 4, || {
+        for _ in 0..3 {
+            container.run("systemctl restart stillwatch-relay");
+        }
+        install(&container, "relay", NEW);
+        container.run("systemctl restart stillwatch-relay");
+    });
+    eprintln!("{load}");
+    assert!(load.answered > 100, "{load}");
+    assert_eq!((load.refused, load.cut, load.turned_away), (0, 0, 0), "{load}");
 }
 
 #[test]
