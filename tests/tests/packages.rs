@@ -137,8 +137,11 @@ fn a_relay_with_a_password_runs_is_upgraded_and_purged() {
     let before = ours(&container);
     set_password(&container);
     install(&container, "relay", OLD);
-    assert_eq!(property(&container, "stillwatch-relay", "ActiveState"), "active");
-    assert_eq!(container.run("systemctl is-enabled stillwatch-relay").trim(), "enabled");
+    for unit in ["stillwatch-relay.service", "stillwatch-relay.socket"] {
+        assert_eq!(property(&container, unit, "ActiveState"), "active", "{unit}");
+        assert_eq!(container.run(&format!("systemctl is-enabled {unit}")).trim(), "enabled");
+    }
+    nothing_fails(&container);
     let card = card();
     container.put("/root/card.jpeg", 0o644, &card);
     container.run(&format!(
