@@ -71,7 +71,9 @@ fn installed_on_a_bare_debian_it_waits_to_be_configured() {
     let zsh = "zsh -c 'autoload -Uz compinit && compinit -u && echo $_comps[stillwatch-relay]'";
     assert!(container.run(zsh).contains("_stillwatch-relay"));
 
-    let catalog = fs::read_to_string(of_repository("systemd/stillwatch.catalog")).unwrap();
+    let catalog = ["stillwatch.catalog", "stillwatch-relay.catalog"]
+        .map(|name| fs::read_to_string(of_repository("systemd").join(name)).unwrap())
+        .join("\n");
     let known = container.run("journalctl --list-catalog");
     for id in catalog.lines().filter_map(|line| line.strip_prefix("-- ")) {
         let id = id.split_whitespace().next().unwrap();
@@ -80,6 +82,14 @@ fn installed_on_a_bare_debian_it_waits_to_be_configured() {
 
     container.reboot();
     nothing_fails(&container);
+
+    container.run("stillwatch-relay init");
+    for unit in ["stillwatch-relay.socket", "stillwatch-relay.service"] {
+        assert_eq!(property(&container, unit, "ActiveState"), "active", "{unit}");
+    }
+    nothing_fails(&container);
+    // What it wrote goes with the package.
+    container.run("dpkg --purge stillwatch-relay stillwatch-agent && test ! -e /etc/stillwatch");
 }
 
 #[test]
@@ -265,10 +275,11 @@ fn a_user_runs_a_relay_of_their_own() {
         "inactive"
     );
 
-    run("umask 077 && mkdir -p ~/.config/stillwatch && cd ~/.config/stillwatch && \
-         echo site.title = \\\"Mine\\\" >relay.toml");
-    run(&format!("umask 077 && echo {PASSWORD} >~/.config/stillwatch/relay.password"));
-    run("systemctl --user start stillwatch-relay");
+    let password = format!("umask 077 && echo {PASSWORD} >~/.config/stillwatch/relay.password");
+    run(&format!("mkdir -p ~/.config/stillwatch && {password}"));
+    run("stillwatch-relay init");
+    run("systemctl --user is-active stillwatch-relay.socket stillwatch-relay.service");
+    run("printf \"\\n[site]\\ntitle = \\\"Mine\\\"\\n\" >>~/.config/stillwatch/relay.toml");
     let card = card();
     upload(&container, &card);
     run("systemctl --user restart stillwatch-relay");

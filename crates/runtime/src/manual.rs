@@ -42,6 +42,8 @@ fn write(
     configuration: Option<ConfigurationPage>,
 ) -> io::Result<()> {
     let name = command.get_name().to_owned();
+    // Not the commit: pages are the same whatever build writes them.
+    command = command.version(env!("CARGO_PKG_VERSION")).long_version(None);
     let pages = share.join("man/man1");
     fs::create_dir_all(&pages)?;
     clap_mangen::generate_to(without_help(command.clone()), &pages)?;
