@@ -29,6 +29,12 @@ pub(crate) enum Command {
     Network(NetworkReport),
     /// Serve the page of the setup access point (the image's, in its own unit)
     Setup(Setup),
+    /// Write man pages and shell completions into a folder laid out as /usr/share, for packages
+    #[command(hide = true)]
+    Generate {
+        /// The folder
+        share: PathBuf,
+    },
 }
 
 /// Where settings come from; flags win over the environment, and that over the file.

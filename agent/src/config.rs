@@ -9,6 +9,7 @@ use frame::CameraId;
 use frame::sign::SignKey;
 use runtime::clock;
 use runtime::heal;
+use runtime::manual::ConfigurationPage;
 use runtime::secret::{Secret, SecretError};
 use runtime::settings::{self, ConfigError, Key, Kind, Layers, Size};
 use runtime::update::{self, Window};
@@ -23,6 +24,9 @@ use crate::upload::{AdaptConfig, Choice, Key as RelayKey, Trust, authorities, is
 
 /// Read if it exists and no other is named.
 const DEFAULT_FILE: &str = "/etc/stillwatch/agent.toml";
+
+/// For its man page.
+pub(crate) const PAGE: ConfigurationPage = ConfigurationPage { file: DEFAULT_FILE, keys: KEYS };
 
 /// The password's variable; `STILLWATCH_` is every key's prefix, and this is no key, so that the
 /// password is never written into a configuration file that others may read.

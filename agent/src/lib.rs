@@ -28,9 +28,10 @@ use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use config::Config;
+use runtime::manual;
 use runtime::program::{self, ended};
 use runtime::secret::keep_from_core_dumps;
 use runtime::settings::{ConfigError, EXIT_CONFIG};
@@ -78,6 +79,9 @@ fn answer(command: &Command) -> Result<ExitCode, ConfigError> {
             .map(|config| ExitCode::from(status::report(&config.status_file, report.json))),
         Command::Network(report) => Ok(ExitCode::from(network::report(report.json))),
         Command::Setup(setup) => Ok(program::run(setup::run(setup.clone()))),
+        Command::Generate { share } => {
+            Ok(manual::generate(share, Cli::command(), Some(config::PAGE)))
+        }
     }
 }
 

@@ -188,6 +188,11 @@ fn undervoltage(hwmon: &Path) -> Option<bool> {
     Some(text(&supply.join("in0_lcrit_alarm"))?.trim() == "1")
 }
 
+/// What blocks of a file system come to. Their numbers are of 32 bits on 32-bit machines.
+pub(crate) fn bytes_of(blocks: impl Into<u64>, size: impl Into<u64>) -> u64 {
+    blocks.into().saturating_mul(size.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

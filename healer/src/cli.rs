@@ -28,6 +28,12 @@ pub(crate) enum Command {
     Ask(Ask),
     /// Reboot into another system, which costs no reboot of the budget (stillwatch-updater does so)
     Restart(Restart),
+    /// Write man pages and shell completions into a folder laid out as /usr/share, for packages
+    #[command(hide = true)]
+    Generate {
+        /// The folder
+        share: PathBuf,
+    },
 }
 
 /// Where things are; the defaults are right outside tests.

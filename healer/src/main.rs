@@ -25,8 +25,9 @@ mod verbs;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
+use runtime::manual;
 use runtime::program::{ended, run};
 use site::Site;
 
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Halt(places) => run(boot::halt(Site::new(places))),
         Command::Escalate(escalate) => run(escalate::run(escalate)),
         Command::Restart(restart) => run(down::restart(restart)),
+        Command::Generate { share } => manual::generate(&share, Cli::command(), None),
         Command::Ask(ask) => ask::run(ask).unwrap_or_else(|error| {
             tracing::error!("{error}");
             ExitCode::FAILURE

@@ -55,6 +55,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: updates::command::Command,
     },
+    /// Write man pages and shell completions into a folder laid out as /usr/share, for packages
+    #[command(hide = true)]
+    Generate {
+        /// The folder
+        share: PathBuf,
+    },
 }
 
 /// What `status` prints.

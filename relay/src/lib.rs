@@ -40,10 +40,11 @@ mod watch;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use config::{Config, Places, UpdatesFiles};
 use runtime::event::{About, Event};
+use runtime::manual;
 use runtime::secret::keep_from_core_dumps;
 use runtime::settings::{ConfigError, EXIT_CONFIG};
 
@@ -66,6 +67,9 @@ pub fn main() -> ExitCode {
         Some(Command::Import { file }) => {
             let named = settings.data_dir.is_some();
             return told(async { backup::import(file, &Places::load(&settings)?, named) });
+        }
+        Some(Command::Generate { share }) => {
+            return manual::generate(share, Cli::command(), Some(config::PAGE));
         }
         Some(Command::Run | Command::CheckConfig { .. }) | None => {}
     }

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# A Rust toolchain for amd64 that also holds the arm64 standard library, made of Debian's own
-# packages. Sourced by scripts/cross, which names the result by this file's checksum: whatever is
+# A Rust toolchain for amd64 that also holds the arm64 standard library, and the source to build one for
+# other machines from, made of Debian's own packages. Sourced by scripts/cross, which names the result by this file's checksum: whatever is
 # changed here makes a new toolchain. Uses its say, die, as_root and install_missing.
 
 # What the build needs from the machine itself. gcc and make are for build scripts and cmake.
@@ -89,7 +89,7 @@ toolchain_fetch() {
         apt-get "${apt_root[@]}" download -qq \
             "rustc-web:amd64=$version" "cargo-web:amd64=$version" \
             "libstd-rust-web-dev:amd64=$version" "libstd-rust-web-dev:arm64=$version" \
-            "$runtime:amd64=$version" "$llvm:amd64"
+            "$runtime:amd64=$version" "$llvm:amd64" "rust-web-src=$version"
     )
 }
 
@@ -107,6 +107,10 @@ toolchain_lay_out() {
     mv "$work"/root/usr/bin/{rustc,rustdoc,cargo} "$dir/bin/"
     mv "$work"/root/usr/lib/x86_64-linux-gnu/lib{rustc_driver,LLVM}* "$dir/lib/"
     mv "$work/root/usr/lib/rustlib" "$dir/lib/"
+    # For -Zbuild-std: the library's part of the compiler's source.
+    rm -rf "$dir/lib/rustlib/src"
+    mkdir -p "$dir/lib/rustlib/src/rust"
+    mv "$work"/root/usr/src/rustc-*/library "$dir/lib/rustlib/src/rust/"
     for file in "$dir"/bin/{rustc,rustdoc} "$dir"/lib/librustc_driver-*.so; do
         # shellcheck disable=SC2016 # the loader's variable, not the shell's
         patchelf --set-rpath '$ORIGIN/../lib' "$file"
@@ -123,8 +127,8 @@ toolchain_try() {
     echo 'fn main() { println!("{}", std::env::consts::ARCH); }' >"$work/try.rs"
     "$dir/bin/rustc" -o "$work/try" "$work/try.rs"
     answers=$("$work/try")
-    "$dir/bin/rustc" --target "$TARGET" -C "linker=$CROSS_GCC" -o "$work/try" "$work/try.rs"
-    answers+=" $("${RUNNER[@]}" "$work/try")"
+    "$dir/bin/rustc" --target aarch64-unknown-linux-gnu -C linker=aarch64-linux-gnu-gcc -o "$work/try" "$work/try.rs"
+    answers+=" $(qemu-aarch64-static -L /usr/aarch64-linux-gnu "$work/try")"
     [[ $answers == "x86_64 aarch64" ]] || die "the toolchain built programs for: $answers"
     "$dir/bin/cargo" --version >"$dir/version"
 }

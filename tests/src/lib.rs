@@ -9,7 +9,9 @@ pub mod card;
 pub mod faults;
 pub mod guest;
 pub mod journal;
+pub mod load;
 pub mod nginx;
+pub mod packages;
 pub mod sdcard;
 
 use std::net::SocketAddr;

@@ -142,7 +142,7 @@ impl Socket {
 
 fn open(protocol: SockProtocol) -> Result<OwnedFd, Errno> {
     let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
-    let seconds = i64::try_from(WITHIN.as_secs()).unwrap_or(1);
+    let seconds = WITHIN.as_secs().try_into().unwrap_or(1);
     setsockopt(&fd, ReceiveTimeout, &TimeVal::new(seconds, 0))?;
     Ok(fd)
 }

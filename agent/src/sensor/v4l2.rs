@@ -210,8 +210,13 @@ fn range(format: &Format) -> Range {
 
 fn taken_us(meta: &Metadata) -> Option<i64> {
     let monotonic = meta.flags & Flags::TIMESTAMP_MASK == Flags::TIMESTAMP_MONOTONIC;
-    let taken = meta.timestamp.sec.checked_mul(1_000_000)?.checked_add(meta.timestamp.usec)?;
+    let taken = microseconds(meta.timestamp.sec, meta.timestamp.usec)?;
     (monotonic && taken > 0).then_some(taken)
+}
+
+/// The kernel's numbers are of 32 bits on 32-bit machines, which is 36 minutes of microseconds.
+fn microseconds(seconds: impl Into<i64>, rest: impl Into<i64>) -> Option<i64> {
+    seconds.into().checked_mul(1_000_000)?.checked_add(rest.into())
 }
 
 impl std::fmt::Debug for V4l2 {

@@ -9,6 +9,8 @@ use ladder::Mono;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use tokio::task::JoinHandle;
 
+use crate::machine::bytes_of;
+
 /// Less than this is full: a log line and a picture still fit.
 const MIN_FREE_BYTES: u64 = 16 << 20;
 
@@ -92,8 +94,8 @@ fn disk(folder: &Path, probe: bool) -> Disk {
     if is_read_only || (probe && refuses_writing(folder)) {
         return Disk::ReadOnly;
     }
-    let free = found.blocks_available().saturating_mul(found.fragment_size());
-    let total = found.blocks().saturating_mul(found.fragment_size());
+    let free = bytes_of(found.blocks_available(), found.fragment_size());
+    let total = bytes_of(found.blocks(), found.fragment_size());
     // A small partition is not full for being small.
     if free < MIN_FREE_BYTES.min(total / 20) { Disk::Full } else { Disk::Fine }
 }

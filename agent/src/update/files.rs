@@ -16,6 +16,7 @@ use runtime::files::{Survives, replace};
 use runtime::update::{HANDED, Handed};
 
 use super::permit::Room;
+use crate::machine::bytes_of;
 
 /// The longest note that is believed to be one, in bytes.
 const MAX_HANDED: u64 = 4 << 10;
@@ -173,7 +174,7 @@ impl Folder {
         let found = statvfs(folder)?;
         Ok(Room {
             wanted: offer.bytes.saturating_sub(there.unwrap_or(0)),
-            free: found.blocks_available().saturating_mul(found.fragment_size()),
+            free: bytes_of(found.blocks_available(), found.fragment_size()),
         })
     }
 

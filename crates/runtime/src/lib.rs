@@ -12,6 +12,7 @@ pub mod files;
 pub mod heal;
 pub mod inherited;
 pub mod log;
+pub mod manual;
 pub mod mark;
 pub mod network;
 pub mod notify;

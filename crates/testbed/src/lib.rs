@@ -6,6 +6,7 @@
     clippy::panic,
     reason = "it is test code, and a panic is how a test fails"
 )]
+pub mod container;
 pub mod eventually;
 pub mod fakecam;
 pub mod http;
@@ -20,8 +21,18 @@ pub mod updates;
 pub mod usbcam;
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// A file of the repository.
 pub fn of_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// The folder that a script of the repository makes, unless it is made, and prints as its last line.
+fn made_by(script: &str, arguments: &[&str]) -> PathBuf {
+    let mut command = Command::new(of_repository(script));
+    let output = command.args(arguments).stderr(Stdio::inherit()).output().expect("a script");
+    assert!(output.status.success(), "{script}: {}", output.status);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    PathBuf::from(text.lines().last().expect("the folder's path"))
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use frame::CameraId;
+use runtime::manual::ConfigurationPage;
 use runtime::secret::{Secret, SecretError};
 use runtime::settings::{self, ConfigError, Layers};
 use web::freshness::Limits;
@@ -37,6 +38,9 @@ pub(crate) const DEFAULT_FILE: &str = "/etc/stillwatch/relay.toml";
 
 /// Where it listens if nobody says where.
 pub(crate) const DEFAULT_LISTEN: &str = "[::]:5000";
+
+/// For its man page.
+pub(crate) const PAGE: ConfigurationPage = ConfigurationPage { file: DEFAULT_FILE, keys: KEYS };
 
 /// The password's variable, as in the tutorial.
 const PASSWORD_VARIABLE: &str = "PASSWORD";

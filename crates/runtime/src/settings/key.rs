@@ -141,7 +141,7 @@ impl Kind {
         }
     }
 
-    fn described(self) -> String {
+    pub(crate) fn described(self) -> String {
         match self {
             Kind::Text => "text".to_owned(),
             Kind::Flag => "`true` or `false`".to_owned(),

@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::emulator::{disk, made_by};
+use super::emulator::disk;
 use super::payload::Payload;
 use crate::eventually::eventually;
-use crate::of_repository;
 use crate::program::Program;
+use crate::{made_by, of_repository};
 
 /// As small as cards were 15 years ago; the image is smaller.
 const SIZE: u64 = 2 << 30;

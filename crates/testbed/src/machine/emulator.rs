@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::shell::Shell;
 use super::{Options, System, last_lines};
 use crate::eventually::eventually;
-use crate::of_repository;
+use crate::made_by;
 
 /// QEMU listens at once, unless it does not start.
 const SOON: Duration = Duration::from_secs(60);
@@ -122,13 +122,4 @@ pub(super) fn disk(command: &mut Command, serial: &str, path: &Path, options: &s
 fn images() -> &'static Path {
     static IMAGES: OnceLock<PathBuf> = OnceLock::new();
     IMAGES.get_or_init(|| made_by("scripts/guest", &[]))
-}
-
-/// The folder that a script of the repository makes, unless it is made, and prints as its last line.
-pub(super) fn made_by(script: &str, arguments: &[&str]) -> PathBuf {
-    let mut command = Command::new(of_repository(script));
-    let output = command.args(arguments).stderr(Stdio::inherit()).output().expect("a script");
-    assert!(output.status.success(), "{script}: {}", output.status);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    PathBuf::from(text.lines().last().expect("the folder's path"))
 }

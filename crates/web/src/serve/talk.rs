@@ -40,6 +40,12 @@ const MAX_STREAMS: u32 = 32;
 /// What waits in a connection of HTTP/2 to be sent, for each request: no more than the kernel takes.
 const MAX_WAITING: usize = 64 << 10;
 
+/// Who was let in just before the end is still answered, if the request comes within this time.
+const LATECOMER: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether it is there.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// Spoken by who checks whether a name is ours (RFC 8737): the handshake is all of it.
 pub const ACME: &[u8] = b"acme-tls/1";
 const H2: &[u8] = b"h2";
@@ -74,9 +80,15 @@ impl Talk {
             None => self.http1(line, peer, stop).await,
             Some(acceptor) => {
                 let accepted = tokio::time::timeout(self.header_timeout, acceptor.accept(line));
+                let mut accepted = Box::pin(accepted);
                 let stream = tokio::select! {
-                    accepted = accepted => accepted,
-                    () = stop.cancelled() => return,
+                    accepted = accepted.as_mut() => accepted,
+                    () = stop.cancelled() => {
+                        let Ok(accepted) = tokio::time::timeout(LATECOMER, accepted).await else {
+                            return;
+                        };
+                        accepted
+                    }
                 };
                 match stream {
                     Ok(Ok(stream)) => match stream.get_ref().1.alpn_protocol() {
@@ -106,17 +118,29 @@ impl Talk {
     where
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let service = self.introduced(peer);
+        let requests = Arc::clone(&service.requests);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
             .max_buf_size(MAX_BUFFER)
-            .serve_connection(TokioIo::new(io), self.introduced(peer))
+            .serve_connection(TokioIo::new(io), service)
             .with_upgrades();
         // Boxed: pinned within the task it would stand in it twice, for each of thousands of viewers.
         let mut connection = Box::pin(connection);
         tokio::select! {
             ended = connection.as_mut() => ended,
             () = stop.cancelled() => {
+                // hyper would hang up on one whose first request it has not read yet.
+                let first = async {
+                    while requests.begun.load(Ordering::Relaxed) == 0 {
+                        tokio::time::sleep(LOOK).await;
+                    }
+                };
+                tokio::select! {
+                    ended = connection.as_mut() => return ended,
+                    _ = tokio::time::timeout(LATECOMER, first) => {}
+                }
                 // The present request is still answered, and no further one.
                 connection.as_mut().graceful_shutdown();
                 connection.await
