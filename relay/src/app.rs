@@ -25,11 +25,11 @@ use runtime::tasks::Tasks;
 use runtime::{clock, notify, signal};
 use web::serve::{self, Connections, Listener, Server};
 
+use crate::access::Access;
 use crate::board::{Board, Now};
 use crate::config::Config;
 use crate::export::{self, ExportStatus};
 use crate::ingest::Ingest;
-use crate::ingest::auth::Passwords;
 use crate::metrics::Metrics;
 use crate::notification::{Notifications, Sources};
 use crate::routes::{self, Site};
@@ -40,7 +40,6 @@ use crate::supervise::{self, Supervisor};
 use crate::tls::redirect::Plain;
 use crate::tls::{self, Shown, Source, TlsConfig};
 use crate::updates::Updates;
-use crate::view::owner::Owner;
 use crate::view::page::Pages;
 use crate::watch;
 
@@ -107,12 +106,14 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let counts = metrics.updates.clone();
     let updates = Updates::start(config.updates.clone(), Arc::clone(&board), counts)
         .map_err(RunError::Thread)?;
+    let access = start_access(&config, &metrics).await?;
     let parts = Parts {
         board: Arc::clone(&board),
         store: store.clone(),
         scaler,
         metrics,
         updates,
+        access,
         certificates,
     };
     let mut tasks = start(&config, listeners, parts);
@@ -152,12 +153,23 @@ fn say_started(cameras: usize) {
     );
 }
 
+async fn start_access(config: &Config, metrics: &Metrics) -> Result<Arc<Access>, RunError> {
+    let (access, looked) =
+        Access::start(&config.access, metrics.guesses.clone()).map_err(RunError::Thread)?;
+    if tokio::time::timeout(LOAD_WITHIN, looked).await.is_err() {
+        let folder = config.data_dir.display();
+        tracing::error!("{folder}: the disk does not answer; uploads wait until it does");
+    }
+    Ok(access)
+}
+
 struct Parts {
     board: Arc<Board>,
     store: Store,
     scaler: Scaler,
     metrics: Arc<Metrics>,
     updates: Arc<Updates>,
+    access: Arc<Access>,
     /// With HTTPS.
     certificates: Option<Arc<Shown>>,
 }
@@ -188,15 +200,14 @@ fn certificates(config: &TlsConfig) -> Result<Arc<Shown>, RunError> {
 }
 
 fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
-    let Parts { board, store, scaler, metrics, updates, certificates } = parts;
-    let own = config.cameras.iter().filter_map(|(id, c)| Some((id, c.password.as_ref()?)));
-    let passwords = Passwords::new(config.password.as_ref(), own);
+    let Parts { board, store, scaler, metrics, updates, access, certificates } = parts;
     let observer = metrics.connections_observer(config.connections.total);
     let connections = Connections::new(&config.connections, observer);
     let (strangers, kept) = (metrics.refusals(None), store.clone());
     let (shown, noting) = (Arc::clone(&board), Arc::clone(&updates));
+    let admitting = Arc::clone(&access);
     let ingest =
-        Ingest::new(shown, passwords, sign_keys(config), kept, config.uploads, strangers, noting);
+        Ingest::new(shown, admitting, sign_keys(config), kept, config.uploads, strangers, noting);
     let exporting = config.export.as_ref().map(|_| ExportStatus::default());
     let notifications = Notifications::new(&config.notify, &metrics);
     let sources = Sources {
@@ -217,7 +228,7 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
         export: exporting.clone(),
         notifications: notifications.clone(),
         pages: Pages::new(&config.pages),
-        owner: Owner::new(config.owner_password.as_ref(), config.pages.url.as_deref()),
+        access,
         origins: config.pages.origins.clone(),
         connections: connections.clone(),
         plain,

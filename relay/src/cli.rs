@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{init, updates};
+use crate::{access, init, updates};
 
 /// Keeps each camera's newest picture and shows it to any number of viewers.
 #[derive(Debug, Parser)]
@@ -50,6 +50,13 @@ pub(crate) enum Command {
     Status(Status),
     /// Tell whoever is told of trouble that this is a test, and say what came of it
     NotifyTest,
+    /// Make, rotate, show and remove passwords for uploads
+    Passwords {
+        #[command(subcommand)]
+        command: access::command::Command,
+    },
+    /// Print a link that opens a private camera for a while
+    Link(access::command::LinkArgs),
     /// Publish updates of the cameras' system, and decide which cameras get them
     Updates {
         #[command(subcommand)]

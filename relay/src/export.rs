@@ -105,6 +105,10 @@ impl Export {
         let (mut writes, mut shown) = (Vec::new(), Vec::new());
         for camera in self.site.board.all() {
             let Some(held) = camera.newest() else { continue };
+            // A file is for everybody.
+            if self.site.access.is_private(&camera.id) {
+                continue;
+            }
             if self.written.get(&camera.id) == Some(&held.number) {
                 continue;
             }

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod app;
 mod ask;
 mod backup;
@@ -12,6 +13,7 @@ mod board;
 mod cli;
 mod client;
 mod config;
+mod data;
 mod doctor;
 mod export;
 #[cfg(fuzzing)]
@@ -42,7 +44,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
-use config::{Config, Places, UpdatesFiles};
+use config::{AccessFiles, Config, Places, UpdatesFiles};
 use runtime::event::{About, Event};
 use runtime::manual;
 use runtime::secret::keep_from_core_dumps;
@@ -56,9 +58,20 @@ pub fn main() -> ExitCode {
     }
     keep_from_core_dumps();
     match &command {
-        Some(Command::Updates { command }) => return update(command, &settings),
         Some(Command::Status(what)) => return ask::run(what, &settings),
         Some(Command::NotifyTest) => return notify_test(&settings),
+        Some(Command::Updates { command }) => {
+            let files = UpdatesFiles::load(&settings);
+            return done(files.map(|files| updates::command::run(command, &files)));
+        }
+        Some(Command::Passwords { command }) => {
+            let files = AccessFiles::load(&settings);
+            return done(files.map(|files| access::command::run(command, &files)));
+        }
+        Some(Command::Link(args)) => {
+            let files = AccessFiles::load(&settings);
+            return done(files.map(|files| access::command::link(args, &files)));
+        }
         Some(Command::Init(arguments)) => return told(init::run(arguments, &settings)),
         Some(Command::Doctor { json }) => return examine(&settings, *json),
         Some(Command::Export { file }) => {
@@ -95,6 +108,9 @@ fn run(config: Config) -> ExitCode {
     tracing::info!("stillwatch-relay {}", runtime::version::full());
     for name in &config.unknown_variables {
         tracing::warn!("the environment variable {name} names no setting and is ignored");
+    }
+    if let Some(note) = config.not_exported() {
+        tracing::warn!("{note}");
     }
     tracing::info!("keeping frames in {}; {}", config.data_dir.display(), config.password_note);
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -181,18 +197,17 @@ fn notify_test(settings: &cli::Settings) -> ExitCode {
     }
 }
 
-fn update(command: &updates::command::Command, settings: &cli::Settings) -> ExitCode {
-    match UpdatesFiles::load(settings) {
-        Ok(files) => match updates::command::run(command, &files) {
-            Ok(text) => {
-                print!("{text}");
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                eprintln!("error: {error}");
-                ExitCode::FAILURE
-            }
-        },
+/// Prints what a command line did, or why it did not.
+fn done<E: std::fmt::Display>(outcome: Result<Result<String, E>, ConfigError>) -> ExitCode {
+    match outcome {
+        Ok(Ok(text)) => {
+            show(&text);
+            ExitCode::SUCCESS
+        }
+        Ok(Err(error)) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(EXIT_CONFIG)

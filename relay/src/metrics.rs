@@ -19,6 +19,7 @@ use prometheus::{
 use web::freshness::State;
 use web::serve::Observer;
 
+use crate::access::Realm;
 use crate::board::{Board, NotScaled, Refused};
 use crate::notification::Counts;
 use crate::store::{Persistence, Store};
@@ -83,6 +84,7 @@ pub(crate) struct Metrics {
     history_bytes: IntGaugeVec,
     pub history_dropped: IntCounter,
     pub export_failed: IntCounter,
+    pub guesses: Guesses,
     pub updates: UpdateCounts,
     update_state: IntGaugeVec,
     update_percent: IntGaugeVec,
@@ -105,6 +107,18 @@ pub(crate) struct UpdateCounts {
     pub sent_bytes: IntCounter,
     pub rejected: IntCounter,
 }
+
+/// Wrong passwords.
+#[derive(Debug, Clone)]
+pub(crate) struct Guesses {
+    /// By what they were for, and what came of them.
+    pub guesses: IntCounterVec,
+    /// Addresses of now that guess faster than is allowed, by what for.
+    pub throttled: IntGaugeVec,
+}
+
+/// What comes of them.
+const GUESSES: [&str; 3] = ["wrong", "late", "throttled"];
 
 /// How downloads end.
 const DOWNLOADS: [&str; 4] = ["done", "cut", "too_slow", "busy"];
@@ -263,6 +277,18 @@ impl Metrics {
                 "Frames that did not get into the history because the disk is too slow",
             )?,
             export_failed: by.counter("export_failed", "Exports that failed")?,
+            guesses: Guesses {
+                guesses: by.counters(
+                    "password_guesses",
+                    "Wrong passwords and links: compared; compared and answered late; not compared",
+                    &["what", "outcome"],
+                )?,
+                throttled: by.gauges(
+                    "password_guessing_addresses",
+                    "Addresses that guess faster than is allowed",
+                    &["what"],
+                )?,
+            },
             updates: UpdateCounts {
                 downloading: by.whole("update_downloads", "Updates being downloaded now")?,
                 downloads: by.counters(
@@ -317,6 +343,12 @@ impl Metrics {
         }
         for kind in [Kind::Mjpeg, Kind::WebSocket] {
             metrics.viewers_dropped.with_label_values(&[kind.word(), "stalled"]);
+        }
+        for what in Realm::ALL.map(Realm::word) {
+            metrics.guesses.throttled.with_label_values(&[what]);
+            for outcome in GUESSES {
+                metrics.guesses.guesses.with_label_values(&[what, outcome]);
+            }
         }
         for outcome in DOWNLOADS {
             metrics.updates.downloads.with_label_values(&[outcome]);

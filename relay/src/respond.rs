@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::WWW_AUTHENTICATE;
+use http::header::{HeaderValue, WWW_AUTHENTICATE};
 pub(crate) use web::answer::{
     Body, LOOK, Response, answer, empty, is_known, json, later, line, method_not_allowed,
     not_found, not_modified, redirect, retry, set,
@@ -16,10 +16,13 @@ pub(crate) fn metrics(text: Vec<u8>) -> Response {
     answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Bytes::from(text))
 }
 
-/// The owner's password is asked for.
-pub(crate) fn unauthorised(line_: &str) -> Response {
+/// A password is asked for (HTTP Basic); the realm is a plain word, or some.
+pub(crate) fn unauthorised(realm: &str, line_: &str) -> Response {
     let mut response = line(StatusCode::UNAUTHORIZED, line_);
-    set(&mut response, WWW_AUTHENTICATE, "Basic realm=\"stillwatch owner\", charset=\"UTF-8\"");
+    let ask = HeaderValue::try_from(format!("Basic realm=\"{realm}\", charset=\"UTF-8\""));
+    if let Ok(ask) = ask {
+        response.headers_mut().insert(WWW_AUTHENTICATE, ask);
+    }
     response
 }
 
@@ -38,11 +41,13 @@ pub(crate) fn refused(refusal: &Refusal) -> Response {
             set(&mut response, WWW_AUTHENTICATE, "Bearer realm=\"stillwatch\"");
             return response;
         }
-        Refused::Signature => StatusCode::FORBIDDEN,
+        Refused::Signature | Refused::OtherSite => StatusCode::FORBIDDEN,
         Refused::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Refused::TooFast => return retry(line(StatusCode::TOO_MANY_REQUESTS, &refusal.line)),
+        Refused::TooFast | Refused::Throttled => {
+            return retry(line(StatusCode::TOO_MANY_REQUESTS, &refusal.line));
+        }
         Refused::NotJpeg | Refused::NotFrame => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Refused::Busy | Refused::TooManyCameras => return later(&refusal.line),
+        Refused::Busy | Refused::TooManyCameras | Refused::NotReady => return later(&refusal.line),
         Refused::TooSlow => StatusCode::REQUEST_TIMEOUT,
         // Nobody reads it.
         Refused::Cut => StatusCode::BAD_REQUEST,

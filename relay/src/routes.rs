@@ -10,7 +10,7 @@ use frame::report::REPORT;
 use frame::sign::to_hex;
 use frame::{CameraId, wire};
 use futures_util::Stream;
-use http::header::ORIGIN;
+use http::header::{ORIGIN, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use ladder::Mono;
@@ -20,7 +20,9 @@ use warp::path::FullPath;
 use warp::{Buf, Filter};
 use web::serve::{self, Connections, Peer};
 
-use crate::board::{Board, Camera, NoSize, Size};
+use crate::access::Access;
+use crate::access::viewing::{Eyes, keep_private};
+use crate::board::{Board, Camera, NoSize, Refused, Size};
 use crate::export::ExportStatus;
 use crate::ingest::{Ingest, Upload};
 use crate::metrics::Metrics;
@@ -33,7 +35,7 @@ use crate::store::Store;
 use crate::tls::redirect::Plain;
 use crate::updates::{Folder, Published, Served, Updates};
 use crate::upgrade::Offer;
-use crate::view::owner::{self, Owner};
+use crate::view::owner;
 use crate::view::page::{Asked, Pages};
 use crate::view::path::{Page, Target, parse};
 use crate::view::{history, mjpeg, page, push, still};
@@ -53,7 +55,7 @@ pub(crate) struct Site {
     pub export: Option<ExportStatus>,
     pub notifications: Notifications,
     pub pages: Pages,
-    pub owner: Owner,
+    pub access: Arc<Access>,
     /// Whose scripts may read pictures and states.
     pub origins: Origins,
     pub connections: Connections,
@@ -115,32 +117,11 @@ impl Site {
         let Some(target) = parse(path.as_str()) else {
             return respond::not_found("there is nothing at this path");
         };
+        if let Some(refused) = self.is_misdirected(&target, &request) {
+            return refused;
+        }
         if request.method == Method::POST {
-            if let Target::Page(Page::OwnerUpdate(id)) = &target {
-                let Request { headers, peer, .. } = &request;
-                return owner::decide(self, id, headers, body, || peer.body_was_read()).await;
-            }
-            return match target.uploads_to() {
-                Some(id) => {
-                    let Request { headers, query, peer, .. } = &request;
-                    let upload = Upload { camera: &id, headers, query, peer: peer.address.ip() };
-                    match self.ingest.take(upload, body, || peer.body_was_read()).await {
-                        Ok(()) => {
-                            let mut response = self.offered(respond::acknowledged());
-                            if headers.contains_key(wire::VIEWERS)
-                                && let Some(camera) = self.board.find(&id)
-                            {
-                                let viewers = camera.viewers(clock::mono());
-                                let name = HeaderName::from_static(wire::VIEWERS);
-                                response.headers_mut().insert(name, viewers.into());
-                            }
-                            response
-                        }
-                        Err(refusal) => respond::refused(&refusal),
-                    }
-                }
-                None => respond::method_not_allowed(LOOK),
-            };
+            return self.post(&target, &request, body).await;
         }
         if request.method == Method::OPTIONS && target.is_shared() {
             let mut response = respond::empty(StatusCode::NO_CONTENT);
@@ -155,14 +136,87 @@ impl Site {
             return respond::method_not_allowed(if upload { LOOK_AND_UPLOAD } else { LOOK });
         }
         let (shared, asking) = (target.is_shared(), request.headers.get(ORIGIN).cloned());
-        let mut response = self.look(target, path.as_str(), request).await;
+        let views = target.views().cloned();
+        let Request { headers, query, peer, .. } = &request;
+        let eyes = if views.is_some() || target.shows_all() {
+            self.access.eyes(headers, query, peer.address.ip(), views.as_ref()).await
+        } else {
+            Eyes::default()
+        };
+        let private = views.as_ref().is_some_and(|id| self.access.is_private(id));
+        let mut response = match &views {
+            Some(id) if !eyes.sees(&self.access, id) => eyes.refusal(&self.access, Some(id)),
+            _ => self.look(target, path.as_str(), request, &eyes).await,
+        };
+        if private {
+            keep_private(&mut response);
+        }
         if shared {
             self.origins.share(asking.as_ref(), response.headers_mut());
         }
         response
     }
 
-    async fn look(&self, target: Target, path: &str, request: Request) -> Response {
+    async fn post<B: Buf>(
+        &self,
+        target: &Target,
+        request: &Request,
+        body: impl Stream<Item = Result<B, warp::Error>>,
+    ) -> Response {
+        if let Target::Page(Page::OwnerUpdate(id)) = target {
+            let Request { headers, peer, .. } = request;
+            let asked = (headers, peer.address.ip());
+            return owner::decide(self, id, asked, body, || peer.body_was_read()).await;
+        }
+        match target.uploads_to() {
+            Some(id) => {
+                let Request { headers, query, peer, .. } = request;
+                if let Some(refused) = self.is_of_other_site(&id, request) {
+                    return refused;
+                }
+                let upload = Upload { camera: &id, headers, query, peer: peer.address.ip() };
+                match self.ingest.take(upload, body, || peer.body_was_read()).await {
+                    Ok(()) => {
+                        let mut response = self.offered(respond::acknowledged());
+                        if headers.contains_key(wire::VIEWERS)
+                            && let Some(camera) = self.board.find(&id)
+                        {
+                            let viewers = camera.viewers(clock::mono());
+                            let name = HeaderName::from_static(wire::VIEWERS);
+                            response.headers_mut().insert(name, viewers.into());
+                        }
+                        response
+                    }
+                    Err(refusal) => respond::refused(&refusal),
+                }
+            }
+            None => respond::method_not_allowed(LOOK),
+        }
+    }
+
+    /// The answer for a name that is none of the relay's (DNS rebinding). Agents bring what they need, and monitors
+    /// learn nothing that is worth it.
+    fn is_misdirected(&self, target: &Target, request: &Request) -> Option<Response> {
+        let Request { method, headers, peer, .. } = request;
+        let upload = *method == Method::POST && target.uploads_to().is_some();
+        let health = matches!(target, Target::Health | Target::CameraHealth(_));
+        let browser = headers.contains_key(ORIGIN);
+        if (upload || health || target.is_of_agents()) && !browser {
+            return None;
+        }
+        let ours = self.access.hosts.is_for_us(headers, peer.by_proxy);
+        let line = "this relay has another name (site.url, site.hosts)";
+        (!ours).then(|| respond::line(StatusCode::MISDIRECTED_REQUEST, line))
+    }
+
+    /// The answer for an upload that a browser sends for a page of another site.
+    fn is_of_other_site(&self, id: &CameraId, request: &Request) -> Option<Response> {
+        let Request { headers, peer, .. } = request;
+        let refuse = || self.ingest.refuse(id, peer.address.ip(), Refused::OtherSite);
+        (!self.access.hosts.is_own(headers)).then(|| respond::refused(&refuse()))
+    }
+
+    async fn look(&self, target: Target, path: &str, request: Request, eyes: &Eyes) -> Response {
         let now = clock::mono();
         match target {
             Target::Still(id, size) => match self.board.find(&id) {
@@ -191,27 +245,26 @@ impl Site {
                     return mjpeg::head();
                 }
                 let Request { headers, peer, .. } = &request;
-                mjpeg::answer(camera, &self.scaler, size, headers, &peer.wire, self.peer_timeout)
+                let wire = (&peer.wire, self.peer_timeout);
+                let permit = eyes.permit(&self.access, &camera.id);
+                mjpeg::answer(camera, &self.scaler, size, headers, wire, permit)
             }),
-            Target::Push(id) => self.stream(&id, &request, |camera, size| {
-                let offer = match Offer::read(&request.headers, request.upgrade.clone()) {
-                    Ok(offer) => offer,
-                    Err(not_offered) => return not_offered.answer(),
-                };
-                let (camera, scaler) = (Arc::clone(camera), self.scaler.clone());
-                let (wire, timeout) = (Arc::clone(&request.peer.wire), self.peer_timeout);
-                offer.accept(push::MAY_SEND, move |socket| {
-                    push::run(socket, camera, scaler, size, wire, timeout)
-                })
-            }),
-            Target::UploadSocket(id) => self.upload_socket(&id, request),
-            Target::Update(id) => self.offer(&id, &request),
+            Target::Push(id) => self.push(&id, &request, eyes),
+            Target::UploadSocket(id) => self.upload_socket(&id, request).await,
+            Target::Update(id) => self.offer(&id, &request).await,
             Target::Bundle(sha256) => self.download(&sha256, Served::bundle, &request).await,
             Target::Blocks(sha256) => self.download(&sha256, Served::blocks, &request).await,
             Target::CameraHealth(id) => self.with(&id, |c| status::camera_health(c, now)),
             Target::Health => status::health(&self.store),
-            Target::Status => status::status(self, now),
-            Target::Page(page) => self.page(page, path, &request, now),
+            Target::Status => self.status(eyes, now),
+            Target::Page(page) => {
+                let mut response = self.page(page, path, &request, eyes, now).await;
+                let (root, secure) = (self.access.hosts.root(), request.peer.secure);
+                if let Some(cookie) = eyes.cookie(path, &root, secure) {
+                    response.headers_mut().append(SET_COOKIE, cookie);
+                }
+                response
+            }
             Target::Metrics => {
                 let open = self.connections.open();
                 let known = self.updates.known();
@@ -223,12 +276,56 @@ impl Site {
         }
     }
 
+    fn push(&self, id: &CameraId, request: &Request, eyes: &Eyes) -> Response {
+        self.stream(id, request, |camera, size| {
+            let offer = match Offer::read(&request.headers, request.upgrade.clone()) {
+                Ok(offer) => offer,
+                Err(not_offered) => return not_offered.answer(),
+            };
+            // No browser asks for a WebSocket's permission: its page could be anybody's.
+            if self.access.is_private(&camera.id)
+                && eyes.is_ambient(&camera.id)
+                && !self.access.hosts.is_own(&request.headers)
+            {
+                let line = "another site's page sees a private camera only by a link (?key=)";
+                return respond::line(StatusCode::FORBIDDEN, line);
+            }
+            let permit = eyes.permit(&self.access, &camera.id);
+            let (camera, scaler) = (Arc::clone(camera), self.scaler.clone());
+            let wire = (Arc::clone(&request.peer.wire), self.peer_timeout);
+            offer.accept(push::MAY_SEND, move |socket| {
+                push::run(socket, camera, scaler, size, wire, permit)
+            })
+        })
+    }
+
+    fn status(&self, eyes: &Eyes, now: Mono) -> Response {
+        let mut cameras = self.board.all();
+        cameras.retain(|camera| eyes.sees(&self.access, &camera.id));
+        // There is always one: it is not that there are none.
+        if cameras.is_empty() {
+            return eyes.refusal(&self.access, None);
+        }
+        status::status(self, &cameras, now)
+    }
+
     /// What people look at.
-    fn page(&self, page: Page, path: &str, request: &Request, now: Mono) -> Response {
+    async fn page(
+        &self,
+        page: Page,
+        path: &str,
+        request: &Request,
+        eyes: &Eyes,
+        now: Mono,
+    ) -> Response {
         let Request { headers, query, peer, .. } = request;
-        let asked = Asked { path, headers, query, peer, now };
+        let access = &*self.access;
+        let asked = Asked { path, headers, query, peer, now, access, eyes };
         match page {
-            Page::Home => self.pages.home(&self.board, asked),
+            Page::Home => {
+                let home = self.pages.home(&self.board, asked);
+                home.unwrap_or_else(|| eyes.refusal(&self.access, None))
+            }
             Page::Camera(id) => self.with(&id, |camera| {
                 if path.ends_with('/') {
                     return self.pages.camera(camera, &self.board, asked);
@@ -244,11 +341,11 @@ impl Site {
             }
             Page::Favicon => self.pages.favicon(query, headers),
             Page::Manifest => self.pages.manifest(headers),
-            Page::Owner => match self.owner.admit(headers, now) {
+            Page::Owner => match self.access.owner(headers, peer.address.ip()).await {
                 Ok(()) => self.pages.owner(headers),
                 Err(refused) => *refused,
             },
-            Page::OwnerData => match self.owner.admit(headers, now) {
+            Page::OwnerData => match self.access.owner(headers, peer.address.ip()).await {
                 Ok(()) => owner::data(self, now),
                 Err(refused) => *refused,
             },
@@ -259,8 +356,8 @@ impl Site {
     }
 
     /// Which update a camera may have.
-    fn offer(&self, id: &CameraId, request: &Request) -> Response {
-        match self.may_update(Some(id), request) {
+    async fn offer(&self, id: &CameraId, request: &Request) -> Response {
+        match self.may_update(Some(id), request).await {
             Ok(()) => self.updates.offer(id, &request.query),
             Err(refused) => *refused,
         }
@@ -272,7 +369,7 @@ impl Site {
         file: fn(&Folder, &Published) -> Served,
         request: &Request,
     ) -> Response {
-        match self.may_update(None, request) {
+        match self.may_update(None, request).await {
             Ok(()) => {
                 let Request { method, headers, .. } = request;
                 self.updates.download(sha256, file, method, headers).await
@@ -281,9 +378,13 @@ impl Site {
         }
     }
 
-    fn may_update(&self, id: Option<&CameraId>, request: &Request) -> Result<(), Box<Response>> {
+    async fn may_update(
+        &self,
+        id: Option<&CameraId>,
+        request: &Request,
+    ) -> Result<(), Box<Response>> {
         let Request { headers, query, peer, .. } = request;
-        let may = self.ingest.may_update(id, headers, query, peer.address.ip());
+        let may = self.ingest.may_update(id, headers, query, peer.address.ip()).await;
         may.map_err(|refusal| Box::new(respond::refused(&refusal)))
     }
 
@@ -315,7 +416,10 @@ impl Site {
         response
     }
 
-    fn upload_socket(&self, id: &CameraId, request: Request) -> Response {
+    async fn upload_socket(&self, id: &CameraId, request: Request) -> Response {
+        if let Some(refused) = self.is_of_other_site(id, &request) {
+            return refused;
+        }
         let Request { headers, query, peer, upgrade, .. } = request;
         let offer = match Offer::read(&headers, upgrade) {
             Ok(offer) => offer,
@@ -323,7 +427,7 @@ impl Site {
         };
         let (headers, query) = (&headers, query.as_str());
         let upload = Upload { camera: id, headers, query, peer: peer.address.ip() };
-        match self.ingest.admit_socket(upload, &peer.wire) {
+        match self.ingest.admit_socket(upload, &peer.wire).await {
             Ok(session) => {
                 let may_send = self.ingest.may_send();
                 let challenge = HeaderValue::try_from(to_hex(&session.challenge)).ok();

@@ -140,14 +140,16 @@ pub(crate) fn camera_health(camera: &Camera, now: Mono) -> Response {
 }
 
 /// `/status.json`.
-pub(crate) fn status(site: &Site, now: Mono) -> Response {
-    respond::json(StatusCode::OK, &all(site, &site.board.all(), now))
+pub(crate) fn status(site: &Site, cameras: &[Arc<Camera>], now: Mono) -> Response {
+    respond::json(StatusCode::OK, &all(site, cameras, now))
 }
 
-/// The same as text, for a file.
+/// The same as text, for a file: without private cameras.
 pub(crate) fn text(site: &Site, now: Mono) -> Vec<u8> {
+    let mut cameras = site.board.all();
+    cameras.retain(|camera| !site.access.is_private(&camera.id));
     // Our own structure always serialises.
-    serde_json::to_vec(&all(site, &site.board.all(), now)).unwrap_or_default()
+    serde_json::to_vec(&all(site, &cameras, now)).unwrap_or_default()
 }
 
 /// Everything there is to know of the relay and these cameras.

@@ -216,6 +216,24 @@ events! {
     NotifyFails, "notify-failing", WARN, "332860436d684ef3bdf58134d82f10a1";
     /// They are told again.
     NotifyWorks, "notify-works-again", INFO, "bb74b77839814ef8aae01e802aca6bca";
+    /// A camera's uploads come from an address from which none came for a day.
+    UploadFrom, "upload-from", INFO, "821054e0308744b1a4bafb40edf725d5";
+    /// Somebody guesses passwords faster than is allowed.
+    Guessing, "guessing", WARN, "f983a29147484f11a1b9640482e2da8f";
+    /// Nobody guesses from there any more.
+    GuessingEnded, "guessing-ended", INFO, "0a319dd3658f4f81910e81a0f26fe397";
+    /// A password for uploads was made.
+    PasswordAdded, "password-added", INFO, "25b760cfd93741bf84f2b515ca829344";
+    /// A password for uploads opens nothing any more.
+    PasswordRetired, "password-retired", INFO, "7235036b0f6e4e7fa45135ecf1ea6996";
+    /// All links to private cameras have ended.
+    LinksRevoked, "links-revoked", WARN, "1ed4ab06930b45d48e4dec249d9a5ddf";
+    /// The owner comes from an address from which nobody came as the owner for a day.
+    OwnerFrom, "owner-from", INFO, "9984f8b4f80042959c0f310649cf8f2e";
+    /// A wrong password for the owner's page.
+    OwnerPasswordWrong, "owner-password-wrong", WARN, "1f2fb5dc4d674baa904d3fbf20da81d7";
+    /// A private camera is seen from an address from which it was not seen for a day.
+    ViewedFrom, "viewed-from", INFO, "65e366963c1c408598a800e395940016";
 }
 
 impl Event {

@@ -83,6 +83,8 @@ class Camera {
   kind = "connecting";
   /** Called when what the badge says is of another kind. */
   onkind = () => {};
+  /** Called when the picture may not be seen any more. */
+  ondenied = () => {};
 
   constructor(section, { grid = false, way = null } = {}) {
     const find = (name) => section.querySelector(name);
@@ -326,6 +328,7 @@ class Camera {
       const response = await fetch(url, { method, headers, cache: "no-store", signal: abort.signal });
       const received = performance.now();
       if (signal.aborted) return false;
+      if ([401, 403].includes(response.status)) this.ondenied();
       const told = this.#read(response.headers, sent, received);
       if (!told) {
         // Too many sizes are in use, or this picture can't be scaled: then as it is.

@@ -15,7 +15,10 @@ const ANSWER_MS = 8_000;
 const STILL_MS = 5_000;
 
 const frame = document.createElement("iframe");
-frame.src = `${page}?embedded`;
+// Of a private camera.
+const { key } = script.dataset;
+const and = key ? `&key=${encodeURIComponent(key)}` : "";
+frame.src = `${page}?embedded${and}`;
 frame.title = title;
 frame.allow = "fullscreen";
 frame.style.cssText = "border:0;display:block;width:100%;max-height:100vh";
@@ -23,7 +26,7 @@ frame.style.aspectRatio = script.dataset.ratio ?? "4/3";
 
 function showStills() {
   const link = document.createElement("a");
-  link.href = page;
+  link.href = key ? `${page}?key=${encodeURIComponent(key)}` : page;
   const image = document.createElement("img");
   image.alt = title;
   image.style.cssText = "display:block;width:100%";
@@ -31,7 +34,7 @@ function showStills() {
   frame.replaceWith(link);
   // An old picture gets no answer, and then its title stands there.
   const next = () => {
-    image.src = new URL(`live.jpeg?max_age=60&${Date.now()}`, page);
+    image.src = new URL(`live.jpeg?max_age=60${and}&${Date.now()}`, page);
   };
   next();
   setInterval(() => document.visibilityState === "visible" && next(), STILL_MS);

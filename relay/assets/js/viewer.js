@@ -136,6 +136,14 @@ function addSlider(camera) {
   setInterval(refresh, SLIDER_MS);
 }
 
+/** A page that is younger is not loaded again, in ms: whatever it is that refuses, once a while will do. */
+const RELOAD_MS = 5_000;
+
+/** A link has run out, or a password was changed: the page says so, or asks anew. */
+function denied() {
+  if (performance.now() > RELOAD_MS) location.reload();
+}
+
 /** Whoever looks wants to know first what is wrong. */
 function sortByProblem() {
   const main = document.querySelector("main");
@@ -167,6 +175,7 @@ async function lookForNewCameras() {
   }
 }
 
+for (const camera of cameras) camera.ondenied = denied;
 cameras.forEach(addControls);
 cameras.forEach(addSlider);
 if (overview) {

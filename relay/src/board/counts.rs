@@ -11,6 +11,12 @@ pub(crate) enum Refused {
     Password,
     /// A wrong `Authorization: Bearer`.
     Token,
+    /// Too many wrong passwords from this address: it was not compared.
+    Throttled,
+    /// The passwords could not be read yet.
+    NotReady,
+    /// A browser sent it for another site's page.
+    OtherSite,
     /// The camera has a key, and the frame is not signed with it.
     Signature,
     /// The body is longer than a frame may be.
@@ -32,9 +38,12 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    pub(crate) const ALL: [Refused; 11] = [
+    pub(crate) const ALL: [Refused; 14] = [
         Refused::Password,
         Refused::Token,
+        Refused::Throttled,
+        Refused::NotReady,
+        Refused::OtherSite,
         Refused::Signature,
         Refused::TooLarge,
         Refused::NotJpeg,
@@ -51,6 +60,9 @@ impl Refused {
         match self {
             Refused::Password => "password",
             Refused::Token => "token",
+            Refused::Throttled => "throttled",
+            Refused::NotReady => "not_ready",
+            Refused::OtherSite => "other_site",
             Refused::Signature => "signature",
             Refused::TooLarge => "too_large",
             Refused::NotJpeg => "not_jpeg",

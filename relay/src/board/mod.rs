@@ -258,7 +258,10 @@ impl Camera {
 
     /// Whether one more frame may come now.
     pub(crate) fn may_upload(&self, now: Mono, max_per_second: u32) -> bool {
-        self.rate.lock().unwrap_or_else(PoisonError::into_inner).take(now, max_per_second)
+        self.rate
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take_per_second(now, max_per_second)
     }
 
     /// A frame's picture in `size`. The first who asks for it gets `true`, and has it made.

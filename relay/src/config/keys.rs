@@ -20,7 +20,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "relay.password_file",
         kind: Kind::Text,
         default: "",
-        help: "File with the password for uploads, one line, readable by its owner only. Flag `--password-file`.",
+        help: "File with the password for uploads, one line, readable by its owner only; beside it count those of `stillwatch-relay passwords`. Flag `--password-file`.",
     },
     Key {
         name: "relay.max_cameras",
@@ -155,6 +155,18 @@ pub(crate) const KEYS: &[Key] = &[
         help: "The address that viewers use, such as `https://cam.example.org/garden/`, for link previews and the lines to copy. If not given: what the browser asked for.",
     },
     Key {
+        name: "site.hosts",
+        kind: Kind::Text,
+        default: "",
+        help: "Further names under which the relay answers, separated by spaces, such as `relay.lan`. Where `site.url` is set, pages and pictures are for its name, these, `localhost` and plain addresses only; others get 421.",
+    },
+    Key {
+        name: "site.view_password_file",
+        kind: Kind::Text,
+        default: "",
+        help: "File with a password for viewing, as `relay.password_file`: all cameras and pages are private then. See [access.md](access.md).",
+    },
+    Key {
         name: "embed.origins",
         kind: Kind::Text,
         default: "\"none\"",
@@ -207,6 +219,12 @@ pub(crate) const KEYS: &[Key] = &[
         kind: Kind::Text,
         default: "",
         help: "File with the key that this camera signs its pictures with (the agent's `upload.sign_key_file`), one line, readable by its owner only. Unsigned ones, and recordings, are refused then.",
+    },
+    Key {
+        name: "cameras.*.view_password_file",
+        kind: Kind::Text,
+        default: "",
+        help: "File with this camera's own password for viewing, instead of the site's: the camera is private. See [access.md](access.md).",
     },
     Key {
         name: "cameras.*.stale_after",

@@ -1,6 +1,7 @@
 //! Every setting of the relay, with its default and its limits: from raw text to a `Config` that
 //! leaves nothing to interpret. Reading the layers is `runtime::settings`' work.
 
+mod access;
 mod keys;
 mod notify;
 mod raw;
@@ -19,6 +20,7 @@ use runtime::settings::{self, ConfigError, Layers};
 use web::freshness::Limits;
 use web::serve::ConnectionLimits;
 
+use crate::access::AccessConfig;
 use crate::cli;
 use crate::export::ExportConfig;
 use crate::ingest::Bounds;
@@ -29,6 +31,8 @@ use crate::store::HistoryLimits;
 use crate::tls::TlsConfig;
 use crate::updates::{Channel, UpdatesConfig};
 use crate::view::page::PagesConfig;
+pub(crate) use access::AccessFiles;
+use access::access_config;
 pub(crate) use keys::KEYS;
 use raw::{RawCamera, RawConfig, RawEmbed, RawOwner, RawRelay, RawSite, RawUpdates};
 pub(crate) use report::Report;
@@ -67,6 +71,8 @@ pub(crate) struct CameraConfig {
     pub password: Option<Secret>,
     /// What its frames have to be signed with.
     pub sign_key: Option<Secret>,
+    /// Who may see it; not everybody then.
+    pub view_password: Option<Secret>,
     /// Where its updates come from.
     pub channel: Channel,
 }
@@ -104,7 +110,7 @@ pub(crate) struct Config {
     /// `None`: no HTTPS.
     pub tls: Option<TlsConfig>,
     pub data_dir: PathBuf,
-    pub password: Option<Secret>,
+    pub access: AccessConfig,
     /// Where the password is from, for the log.
     pub password_note: String,
     /// Always with `default`.
@@ -116,8 +122,6 @@ pub(crate) struct Config {
     pub max_sizes: usize,
     pub export: Option<ExportConfig>,
     pub pages: PagesConfig,
-    /// Of the page `/status`.
-    pub owner_password: Option<Secret>,
     pub uploads: Bounds,
     pub header_timeout: Duration,
     pub store_interval: Duration,
@@ -146,7 +150,7 @@ impl Config {
             relay,
             site,
             embed,
-            owner,
+            owner: _,
             freshness,
             cameras,
             store,
@@ -160,20 +164,21 @@ impl Config {
         let limits = freshness.limits();
         let cameras = read_cameras(cameras, limits, file)?;
         have_places(cameras.len(), relay.max_cameras, &place)?;
-        let with_own = cameras.values().any(|camera| camera.password.is_some());
-        let (password, password_note) = find_password(relay, credentials.password, with_own)?;
         let proxies = list("relay.proxies", &relay.proxies, "127.0.0.0/8 ::1/128", &place)?;
         let sizes = list("export.sizes", &export.sizes, "800x600 320x240", &place)?;
         let data_dir = data_dir(relay);
         let tls = tls.checked(&data_dir, &place)?;
         let pages = pages(site, embed, tls.as_ref(), &place)?;
+        let (raw, url) = (&loaded.value, pages.url.as_deref());
+        let (access, password_note) =
+            access_config(raw, url, &cameras, &data_dir, credentials, &place)?;
         Ok(Config {
             listen,
             listen_is_usual: relay.listen == RawRelay::default().listen,
             notify: notify.checked(&pages, &data_dir, &place)?,
             updates: updates_config(updates, &data_dir, &cameras),
             data_dir,
-            password,
+            access,
             password_note,
             cameras,
             freshness: limits,
@@ -183,7 +188,6 @@ impl Config {
             export: export.checked(sizes),
             pages,
             tls,
-            owner_password: find_owner_password(owner, credentials.owner)?,
             uploads: Bounds {
                 max_uploads: relay.max_uploads,
                 max_frame_bytes: relay.max_frame_bytes,
@@ -343,6 +347,7 @@ fn read_cameras(
         freshness: defaults,
         password: None,
         sign_key: None,
+        view_password: None,
         channel: Channel::default(),
     };
     let mut cameras = BTreeMap::from([(CameraId::default(), default)]);
@@ -357,8 +362,9 @@ fn read_cameras(
         let password = raw.password_file.as_deref().map(read_password).transpose()?;
         let title = raw.title.clone().filter(|title| !title.trim().is_empty());
         let sign_key = raw.sign_key_file.as_deref().map(read_password).transpose()?;
+        let view_password = raw.view_password_file.as_deref().map(read_password).transpose()?;
         let freshness = raw.limits(defaults);
-        let camera = CameraConfig { title, freshness, password, sign_key, channel };
+        let camera = CameraConfig { title, freshness, password, sign_key, view_password, channel };
         cameras.insert(id, camera);
     }
     Ok(cameras)
@@ -421,7 +427,7 @@ fn read_password(path: &Path) -> Result<Secret, ConfigError> {
 fn find_password(
     relay: &RawRelay,
     credential: Option<Secret>,
-    cameras_have_own: bool,
+    there_are_others: bool,
 ) -> Result<(Option<Secret>, String), ConfigError> {
     let from = |place: &str| format!("the password for uploads is that of {place}");
     if let Some(path) = &relay.password_file {
@@ -440,14 +446,15 @@ fn find_password(
         let place = format!("the environment variable {PASSWORD_VARIABLE}");
         return Ok((Some(secret), from(&place)));
     }
-    if cameras_have_own {
-        let note = "there is no password for all: only cameras with their own can upload";
+    if there_are_others {
+        let note = "passwords for uploads are those of single cameras (cameras.*.password_file) and of \
+                    `stillwatch-relay passwords`";
         return Ok((None, note.to_owned()));
     }
     Err(ConfigError::Value(format!(
-        "no password for uploads: set the environment variable {PASSWORD_VARIABLE}, or name a file \
-         with --password-file (key relay.password_file), or give the unit the systemd credential \
-         \"{CREDENTIAL}\""
+        "no password for uploads: make one with `stillwatch-relay passwords add --all`, or set the environment \
+         variable {PASSWORD_VARIABLE}, or name a file with --password-file (key relay.password_file), or give the \
+         unit the systemd credential \"{CREDENTIAL}\""
     )))
 }
 

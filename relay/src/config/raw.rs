@@ -107,11 +107,18 @@ impl RawRelay {
 pub(super) struct RawSite {
     pub title: String,
     pub url: Option<String>,
+    pub hosts: String,
+    pub view_password_file: Option<PathBuf>,
 }
 
 impl Default for RawSite {
     fn default() -> Self {
-        RawSite { title: "Stillwatch".to_owned(), url: None }
+        RawSite {
+            title: "Stillwatch".to_owned(),
+            url: None,
+            hosts: String::new(),
+            view_password_file: None,
+        }
     }
 }
 
@@ -165,6 +172,7 @@ pub(super) struct RawCamera {
     pub title: Option<String>,
     pub password_file: Option<PathBuf>,
     pub sign_key_file: Option<PathBuf>,
+    pub view_password_file: Option<PathBuf>,
     pub channel: Option<String>,
     #[serde(deserialize_with = "settings::optional_duration")]
     pub stale_after: Option<Duration>,

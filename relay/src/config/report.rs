@@ -29,7 +29,7 @@ impl Report {
         Report {
             ok: good.is_some(),
             error: config.as_ref().err().map(ToString::to_string),
-            warnings: warnings.map(ignored).collect(),
+            warnings: warnings.map(ignored).chain(good.and_then(Config::not_exported)).collect(),
             listen: good.map(|config| config.listen.to_string()),
             data_dir: good.map(|config| config.data_dir.display().to_string()),
             password: good.map(|config| config.password_note.clone()),

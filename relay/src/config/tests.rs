@@ -52,6 +52,7 @@ fn every_key_of_the_table_can_be_read() {
             Kind::Text | Kind::Choice(_) | Kind::Number(..) | Kind::Size => match key.name {
                 "relay.proxies" => "\"192.0.2.0/24 2001:db8::/32\"",
                 "site.url" => "\"https://cam.example.org/garden\"",
+                "site.hosts" => "\"relay.lan Cam-2.example.org\"",
                 "embed.origins" => "\"https://example.org http://192.0.2.1:8080\"",
                 "notify.ntfy" | "notify.webhook" => "\"http://127.0.0.1/topic\"",
                 "notify.command" => "\"/bin/true\"",
@@ -113,6 +114,7 @@ fn mistakes_are_named() {
             Default::default(),
             "2 cameras",
         ),
+        ("site.hosts = \"relay.lan https://x\"", Default::default(), "\"https://x\" is no name"),
         ("[cameras.a]\nchannel = \"Beta 1\"", Default::default(), "is no name of a channel"),
         ("", listen("localhost"), "--listen: relay.listen: \"localhost\" is no address and port"),
         ("", listen("1.2.3.4"), "is no address and port"),

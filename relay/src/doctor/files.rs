@@ -52,8 +52,8 @@ pub(super) fn configuration(file: &Path, config: &Result<Config, ConfigError>) -
 
 /// Passwords that are good to have, or too short.
 pub(super) fn passwords(config: &Config) -> Vec<Finding> {
-    let uploads = config.password.as_ref().map(|secret| secret.expose().len());
-    let owner = config.owner_password.as_ref().map(|secret| secret.expose().len());
+    let uploads = config.access.password.as_ref().map(|secret| secret.expose().len());
+    let owner = config.access.owner.as_ref().map(|secret| secret.expose().len());
     judge_passwords(uploads, owner)
 }
 

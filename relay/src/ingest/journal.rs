@@ -60,7 +60,7 @@ impl Journal {
         refusal: &Refusal,
     ) {
         let (now, why) = (mono(), refusal.why);
-        let entered = if matches!(why, Refused::Password | Refused::Token) {
+        let entered = if matches!(why, Refused::Password | Refused::Token | Refused::Throttled) {
             lock(&self.strangers).enter(now, peer)
         } else if known_camera {
             let mut cameras = lock(&self.cameras);

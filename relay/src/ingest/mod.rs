@@ -6,7 +6,6 @@
 //! (`respond.rs`), and anything that reads the board.
 
 pub(crate) mod admit;
-pub(crate) mod auth;
 pub(crate) mod body;
 mod journal;
 pub(crate) mod socket;
@@ -17,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admit::{Claim, TimeSource, admit_past};
-use auth::Passwords;
 use bytes::Bytes;
 use frame::report::{REPORT, Report};
 use frame::sign::{Challenge, SignKey, Signature};
@@ -30,6 +28,7 @@ use journal::Journal;
 use tokio::sync::Semaphore;
 use warp::Buf;
 
+use crate::access::Access;
 use crate::board::{Board, Now, Refused};
 use crate::metrics::Refusals;
 use crate::store::{Sample, Store};
@@ -73,7 +72,7 @@ pub(crate) struct Refusal {
 #[derive(Debug)]
 pub(crate) struct Ingest {
     board: Arc<Board>,
-    passwords: Passwords,
+    access: Arc<Access>,
     sign_keys: BTreeMap<CameraId, SignKey>,
     store: Store,
     bounds: Bounds,
@@ -110,7 +109,7 @@ impl Described {
 impl Ingest {
     pub(crate) fn new(
         board: Arc<Board>,
-        passwords: Passwords,
+        access: Arc<Access>,
         sign_keys: BTreeMap<CameraId, SignKey>,
         store: Store,
         bounds: Bounds,
@@ -122,7 +121,7 @@ impl Ingest {
         let journal = Journal::default();
         Ingest {
             board,
-            passwords,
+            access,
             sign_keys,
             store,
             bounds,
@@ -163,6 +162,13 @@ impl Ingest {
         outcome
     }
 
+    /// An upload that is refused before anything of it is looked at.
+    pub(crate) fn refuse(&self, camera: &CameraId, peer: IpAddr, why: Refused) -> Refusal {
+        let refusal = self.refusal(why);
+        self.count(camera, peer, &refusal);
+        refusal
+    }
+
     fn count(&self, camera: &CameraId, peer: IpAddr, refusal: &Refusal) {
         let known = self.board.find(camera);
         known.as_ref().map_or(&self.strangers, |c| &c.counts.refused).count(refusal.why);
@@ -175,8 +181,9 @@ impl Ingest {
     }
 
     /// Who it is, and whether it may upload at all.
-    fn authorise(&self, upload: Upload<'_>) -> Result<(), Refused> {
-        self.passwords.check(upload.camera, upload.headers, upload.query)?;
+    async fn authorise(&self, upload: Upload<'_>) -> Result<(), Refused> {
+        let Upload { camera, headers, query, peer } = upload;
+        self.access.upload(Some(camera), headers, query, peer).await?;
         self.journal.authorised();
         match self.board.find(upload.camera) {
             Some(camera) => camera.heard(runtime::clock::mono()),
@@ -191,18 +198,14 @@ impl Ingest {
     ///
     /// # Errors
     /// As for an upload.
-    pub(crate) fn may_update(
+    pub(crate) async fn may_update(
         &self,
         camera: Option<&CameraId>,
         headers: &HeaderMap,
         query: &str,
         peer: IpAddr,
     ) -> Result<(), Refusal> {
-        let checked = match camera {
-            Some(camera) => self.passwords.check(camera, headers, query),
-            None => self.passwords.check_any(headers, query),
-        };
-        match checked {
+        match self.access.upload(camera, headers, query, peer).await {
             Ok(()) => {
                 self.journal.authorised();
                 Ok(())
@@ -234,7 +237,7 @@ impl Ingest {
         upload: Upload<'_>,
         body: impl Stream<Item = Result<B, E>>,
     ) -> Result<Bytes, Refused> {
-        self.authorise(upload)?;
+        self.authorise(upload).await?;
         self.in_time(upload.camera)?;
         let _place = self.places.try_acquire().map_err(|_| Refused::Busy)?;
         let Bounds { max_frame_bytes, body_timeout, .. } = self.bounds;
@@ -338,6 +341,13 @@ impl Ingest {
         let line = match why {
             Refused::Password => "wrong password, or none".to_owned(),
             Refused::Token => "wrong bearer token".to_owned(),
+            Refused::Throttled => "too many wrong passwords from this address".to_owned(),
+            Refused::OtherSite => {
+                "a browser sent this for a page of another site, which may not upload".to_owned()
+            }
+            Refused::NotReady => {
+                "the relay can't read its passwords (its log says why); try again".to_owned()
+            }
             Refused::Signature => {
                 "not signed with this camera's key (cameras.*.sign_key_file), or a recording"
                     .to_owned()

@@ -114,14 +114,14 @@ impl Ingest {
     ///
     /// # Errors
     /// As for an upload by POST.
-    pub(crate) fn admit_socket(
+    pub(crate) async fn admit_socket(
         self: &Arc<Self>,
         upload: Upload<'_>,
         wire: &Arc<Wire>,
     ) -> Result<Session, Refusal> {
-        let place = Arc::clone(&self.sockets).try_acquire_owned();
-        let admitted = self.authorise(upload).and_then(|()| place.map_err(|_| Refused::Busy));
-        match admitted {
+        let place = || Arc::clone(&self.sockets).try_acquire_owned().map_err(|_| Refused::Busy);
+        // A wrong password may take its time, and takes no place meanwhile.
+        match self.authorise(upload).await.and_then(|()| place()) {
             Ok(place) => Ok(Session {
                 ingest: Arc::clone(self),
                 camera: upload.camera.clone(),
@@ -131,11 +131,7 @@ impl Ingest {
                 challenge: challenge(),
                 _place: place,
             }),
-            Err(why) => {
-                let refusal = self.refusal(why);
-                self.count(upload.camera, upload.peer, &refusal);
-                Err(refusal)
-            }
+            Err(why) => Err(self.refuse(upload.camera, upload.peer, why)),
         }
     }
 
@@ -189,7 +185,7 @@ impl Session {
             // It went, or broke the protocol and was told so.
             let Some(Ok(message)) = message else { return Ok(()) };
             signs.partial.completed(self.wire.received());
-            if !messages.take(clock::mono(), max) {
+            if !messages.take_per_second(clock::mono(), max) {
                 return Err((CloseCode::POLICY_VIOLATION, "too many messages"));
             }
             if let Some(text) = message.as_text() {

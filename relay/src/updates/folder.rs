@@ -4,18 +4,17 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use frame::blocks::Lister;
 use frame::sign::to_hex;
 use frame::update::is_sha256;
-use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 use ring::digest::{Context, SHA256};
 use runtime::files::{Survives, replace};
 
 use super::index::Index;
 use super::standing::Standings;
+use crate::data::{self, DataError, Stamp, hint};
 
 /// Longest file that is read as a list.
 const MAX_LIST: u64 = 4 << 20;
@@ -34,28 +33,10 @@ pub(crate) enum FolderError {
         path = .0.display(), why = .1
     )]
     Garbage(PathBuf, String),
-    #[error(
-        "{path}: {error}; it is the relay's data folder: start the relay once, or name another with --data-dir",
-        path = .0.display(), error = .1
-    )]
-    NoData(PathBuf, io::Error),
-    #[error("can't become the user to whom {path} belongs: {error}", path = .0.display(), error = .1)]
-    NotOwner(PathBuf, nix::Error),
+    #[error(transparent)]
+    Data(#[from] DataError),
     #[error("another `updates add` is running; try again when it is done")]
     Adding,
-}
-
-fn hint(error: &io::Error) -> &'static str {
-    let denied = error.kind() == io::ErrorKind::PermissionDenied;
-    if denied { "; do this as root, or as the relay's user" } else { "" }
-}
-
-/// Tells a file from the one that was there before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
-    inode: u64,
-    bytes: u64,
-    changed: (i64, i64),
 }
 
 /// See the module's documentation.
@@ -110,11 +91,7 @@ impl Folder {
 
     /// Of both lists: another one means that one of them was written.
     pub(super) fn stamps(&self) -> [Option<Stamp>; 2] {
-        [self.index_path(), self.standings_path()].map(|path| {
-            let about = fs::metadata(path).ok()?;
-            let changed = (about.mtime(), about.mtime_nsec());
-            Some(Stamp { inode: about.ino(), bytes: about.len(), changed })
-        })
+        [self.index_path(), self.standings_path()].map(|path| Stamp::of(&path))
     }
 
     /// Waits until nobody else changes the lists.
@@ -151,17 +128,9 @@ impl Folder {
         }
     }
 
-    /// Root's command line goes on as the user to whom the relay's data belongs: what it writes is the relay's, and
-    /// nothing that the relay may have put there leads it elsewhere. For good.
+    /// See [`data::become_owner`].
     pub(crate) fn become_owner(&self) -> Result<(), FolderError> {
-        let data = self.path.parent().unwrap_or(&self.path);
-        let about = fs::metadata(data).map_err(|error| FolderError::NoData(data.into(), error))?;
-        let (user, group) = (Uid::from_raw(about.uid()), Gid::from_raw(about.gid()));
-        if !geteuid().is_root() || user.is_root() {
-            return Ok(());
-        }
-        let became = setgroups(&[group]).and_then(|()| setgid(group)).and_then(|()| setuid(user));
-        became.map_err(|error| FolderError::NotOwner(data.into(), error))
+        Ok(data::become_owner(self.path.parent().unwrap_or(&self.path))?)
     }
 }
 

@@ -11,9 +11,10 @@ use prometheus::IntCounter;
 use tokio::sync::oneshot;
 
 use super::command::change_wish;
-use super::folder::{Folder, FolderError, Stamp};
+use super::folder::{Folder, FolderError};
 use super::index::Index;
 use super::standing::{Rejection, Standings, Wish};
+use crate::data::Stamp;
 
 /// How often it looks whether somebody else has written the lists.
 const LOOK: Duration = Duration::from_secs(1);

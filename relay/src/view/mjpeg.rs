@@ -21,6 +21,7 @@ use warp::Reply;
 use web::serve::Wire;
 
 use super::pace::{Pace, Progress};
+use crate::access::viewing::Permit;
 use crate::board::{BOUNDARY, Camera, Held, OPEN_HEAD, Size, Watched};
 use crate::respond::Response;
 use crate::scale::Scaler;
@@ -35,6 +36,8 @@ struct Viewer {
     scaler: Scaler,
     size: Option<Size>,
     wire: Arc<Wire>,
+    /// It may be seen for so long.
+    permit: Permit,
     /// A viewer that takes nothing for so long is gone, or might as well be.
     timeout: Duration,
     pace: Pace,
@@ -57,8 +60,8 @@ pub(crate) fn answer(
     scaler: &Scaler,
     size: Option<Size>,
     headers: &HeaderMap,
-    wire: &Arc<Wire>,
-    timeout: Duration,
+    (wire, timeout): (&Arc<Wire>, Duration),
+    permit: Permit,
 ) -> Response {
     let mut frames = camera.frames();
     frames.mark_changed();
@@ -68,6 +71,7 @@ pub(crate) fn answer(
         scaler: scaler.clone(),
         size,
         wire: Arc::clone(wire),
+        permit,
         timeout,
         pace: Pace::default(),
         blink: is_blink(headers) && !reads_parts(headers),
@@ -117,9 +121,12 @@ impl Viewer {
             return Some(Bytes::from(format!("--{BOUNDARY}\r\n{open}")));
         }
         loop {
-            self.frames.changed().await.ok()?;
+            tokio::select! {
+                changed = self.frames.changed() => changed.ok()?,
+                () = self.permit.ended() => return None,
+            }
             self.clear().await?;
-            if self.camera.is_closing() {
+            if self.camera.is_closing() || !self.permit.holds() {
                 return None;
             }
             // The newest by now, not the one that woke us.

@@ -1,98 +1,27 @@
 //! What only the owner sees, and decides: `/status` and its data, behind a password of its own.
 
-use std::sync::{Mutex, PoisonError};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use frame::CameraId;
 use frame::report::Report;
 use futures_util::Stream;
-use headers::authorization::{Authorization, Basic};
-use headers::{HeaderMap, HeaderMapExt};
-use http::header::{CONTENT_TYPE, HOST, ORIGIN};
-use http::uri::Authority;
-use http::{StatusCode, Uri};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap};
 use ladder::Mono;
-use runtime::secret::Secret;
 use serde::{Deserialize, Serialize};
 use warp::Buf;
 
 use crate::board::{AGES_STEP, Camera};
 use crate::ingest::body;
-use crate::password::Padded;
-use crate::rate::Rate;
 use crate::respond::{self, Response};
 use crate::routes::Site;
 use crate::status::{self, millis};
 use crate::updates::{Channel, Known, Published, Rejection, Wish};
 
-/// Wrong passwords in a second, of everybody together: a person's mistakes, and no more.
-const MAX_GUESSES: u32 = 5;
-
 /// Longest body of a decision, and how long it may take to come.
 const MAX_DECISION: usize = 1 << 10;
 const DECISION_WITHIN: Duration = Duration::from_secs(10);
-
-/// As long as there is no password.
-const OFF: &str = "the owner's page is off: set owner.password_file, or give the unit the systemd \
-                   credential \"owner-password\"";
-
-/// The owner's password, and who may try.
-#[derive(Debug)]
-pub(crate) struct Owner {
-    password: Option<Padded>,
-    guesses: Mutex<Rate>,
-    /// Where the pages are, if the configuration says.
-    url: Option<String>,
-}
-
-impl Owner {
-    pub(crate) fn new(password: Option<&Secret>, url: Option<&str>) -> Owner {
-        let password = password.and_then(|password| Padded::new(password.expose()));
-        Owner { password, guesses: Mutex::default(), url: url.map(str::to_owned) }
-    }
-
-    /// Whether a request comes from the owner; the user's name does not matter.
-    ///
-    /// # Errors
-    /// The answer for whoever it is from.
-    pub(crate) fn admit(&self, headers: &HeaderMap, now: Mono) -> Result<(), Box<Response>> {
-        let Some(password) = &self.password else {
-            return Err(Box::new(respond::not_found(OFF)));
-        };
-        let Some(Authorization(given)) = headers.typed_get::<Authorization<Basic>>() else {
-            return Err(Box::new(respond::unauthorised("the owner's password is asked for")));
-        };
-        let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
-        // Before it is compared: or else guessing would go on as fast as the network is.
-        if !guesses.is_free(now, MAX_GUESSES) {
-            let line = "too many wrong passwords";
-            let response = respond::line(StatusCode::TOO_MANY_REQUESTS, line);
-            return Err(Box::new(respond::retry(response)));
-        }
-        if password.is(given.password()) {
-            return Ok(());
-        }
-        guesses.take(now, MAX_GUESSES);
-        tracing::warn!("a wrong password for the owner's page /status");
-        Err(Box::new(respond::unauthorised("this is not the owner's password")))
-    }
-}
-
-/// Whether a request that changes something is sent by the relay's own page, or by no browser at all: browsers send the
-/// owner's password along with what other sites' pages ask for. Pure.
-fn is_own(headers: &HeaderMap, url: Option<&str>) -> bool {
-    // Not over plain HTTP, except from the same machine.
-    if let Some(site) = headers.get("sec-fetch-site") {
-        return site == "same-origin";
-    }
-    let Some(origin) = headers.get(ORIGIN) else { return true };
-    let authority = |text: &str| text.parse::<Uri>().ok()?.into_parts().authority;
-    let Some(origin) = origin.to_str().ok().and_then(authority) else { return false };
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
-    // A proxy may ask for another host than the browser did.
-    let own = [host, url.and_then(authority)];
-    own.into_iter().flatten().any(|own| own == origin)
-}
 
 /// What the owner's page sends, as JSON or as a form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -129,14 +58,15 @@ impl Act {
 pub(crate) async fn decide<B: Buf>(
     site: &Site,
     id: &CameraId,
-    headers: &HeaderMap,
+    (headers, peer): (&HeaderMap, IpAddr),
     body: impl Stream<Item = Result<B, warp::Error>>,
     fully_read: impl FnOnce(),
 ) -> Response {
-    if let Err(refused) = site.owner.admit(headers, runtime::clock::mono()) {
+    if let Err(refused) = site.access.owner(headers, peer).await {
         return *refused;
     }
-    if !is_own(headers, site.owner.url.as_deref()) {
+    // Browsers send the owner's password along with what other sites' pages ask for.
+    if !site.access.hosts.is_own(headers) {
         let line = "another site's page may not do this; if it is the relay's own, behind a proxy, set site.url";
         return respond::line(StatusCode::FORBIDDEN, line);
     }
@@ -248,28 +178,6 @@ mod tests {
             (http::HeaderName::from_static(name), HeaderValue::from_static(value))
         };
         all.iter().map(pair).collect()
-    }
-
-    #[test]
-    fn other_sites_pages_decide_nothing() {
-        let url = Some("https://cam.example.org/garden/");
-        let host = ("host", "192.0.2.1:5000");
-        for (sent, own) in [
-            (&[host][..], true),
-            (&[host, ("sec-fetch-site", "same-origin")], true),
-            (&[host, ("sec-fetch-site", "same-site")], false),
-            (&[host, ("sec-fetch-site", "cross-site")], false),
-            (&[host, ("sec-fetch-site", "none")], false),
-            (&[host, ("origin", "http://192.0.2.1:5000")], true),
-            (&[host, ("origin", "http://192.0.2.1:5000"), ("sec-fetch-site", "cross-site")], false),
-            (&[host, ("origin", "https://cam.example.org")], true),
-            (&[host, ("origin", "https://cam.example.org.evil.net")], false),
-            (&[host, ("origin", "http://192.0.2.1")], false),
-            (&[host, ("origin", "null")], false),
-            (&[("origin", "https://evil.net")], false),
-        ] {
-            assert_eq!(is_own(&headers(sent), url), own, "{sent:?}");
-        }
     }
 
     #[test]

@@ -76,6 +76,49 @@ impl Target {
         if let Target::Page(Page::Camera(id)) = self { Some(id.clone()) } else { None }
     }
 
+    /// Which camera it shows: what may be private.
+    pub(crate) fn views(&self) -> Option<&CameraId> {
+        match self {
+            Target::Still(id, _)
+            | Target::Mjpeg(id)
+            | Target::Push(id)
+            | Target::History(id)
+            | Target::Past(id, _)
+            | Target::Page(Page::Camera(id) | Page::Test(id) | Page::Embed(id)) => Some(id),
+            Target::Page(
+                Page::Home
+                | Page::Owner
+                | Page::OwnerData
+                | Page::OwnerUpdate(_)
+                | Page::Asset
+                | Page::Favicon
+                | Page::Manifest,
+            )
+            | Target::NoSize
+            | Target::UploadSocket(_)
+            | Target::Update(_)
+            | Target::Bundle(_)
+            | Target::Blocks(_)
+            | Target::CameraHealth(_)
+            | Target::Health
+            | Target::Status
+            | Target::Metrics => None,
+        }
+    }
+
+    /// Whether it shows all cameras that may be seen by who asks.
+    pub(crate) fn shows_all(&self) -> bool {
+        matches!(self, Target::Page(Page::Home) | Target::Status)
+    }
+
+    /// Whether it needs a password of its own that stands in the request, whoever sends it.
+    pub(crate) fn is_of_agents(&self) -> bool {
+        matches!(
+            self,
+            Target::UploadSocket(_) | Target::Update(_) | Target::Bundle(_) | Target::Blocks(_)
+        )
+    }
+
     /// Whether scripts of other sites may read it, as far as any may: what shows a camera.
     pub(crate) fn is_shared(&self) -> bool {
         matches!(

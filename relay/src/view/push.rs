@@ -13,6 +13,7 @@ use web::freshness::State;
 use web::serve::Wire;
 
 use super::window::Window;
+use crate::access::viewing::Permit;
 use crate::board::{Camera, Held, Size};
 use crate::rate::Rate;
 use crate::scale::Scaler;
@@ -71,14 +72,14 @@ pub(crate) async fn run(
     camera: Arc<Camera>,
     scaler: Scaler,
     size: Option<Size>,
-    wire: Arc<Wire>,
-    timeout: Duration,
+    (wire, timeout): (Arc<Wire>, Duration),
+    permit: Permit,
 ) {
     let _watching = camera.watched(&camera.counts.websocket);
     let (window, messages) = (Window::default(), Rate::default());
     let most = MAY_SEND.bytes_per_second as u64 * (timeout / PINGS).as_secs().max(1) / 2;
     let mut viewer = Viewer { camera, socket, timeout, most, window, messages, last: None };
-    let why = viewer.talk(&scaler, size, &wire).await.err();
+    let why = viewer.talk(&scaler, size, &wire, &permit).await.err();
     if let Some((code, _)) = why {
         let metrics = &viewer.camera.counts.dropped;
         metrics.with_label_values(&["websocket", reason(code)]).inc();
@@ -111,7 +112,13 @@ pub(crate) async fn close(socket: &mut WebSocket, wire: &Wire, why: Option<End>)
 }
 
 impl Viewer {
-    async fn talk(&mut self, scaler: &Scaler, size: Option<Size>, wire: &Wire) -> Result<(), End> {
+    async fn talk(
+        &mut self,
+        scaler: &Scaler,
+        size: Option<Size>,
+        wire: &Wire,
+        permit: &Permit,
+    ) -> Result<(), End> {
         let (mut frames, mut states) = (self.camera.frames(), self.camera.states());
         frames.mark_changed();
         let mut ping = tokio::time::interval(self.timeout / PINGS);
@@ -137,6 +144,7 @@ impl Viewer {
                     states.mark_unchanged();
                     self.tell_state().await?;
                 }
+                () = permit.ended() => return Ok(()),
                 message = self.socket.next() => match message {
                     Some(Ok(message)) => self.take(&message)?,
                     // It went, or broke the protocol and was told so.
@@ -192,7 +200,7 @@ impl Viewer {
 
     fn take(&mut self, message: &Message) -> Result<(), End> {
         let now = clock::mono();
-        if !self.messages.take(now, MAX_MESSAGES) {
+        if !self.messages.take_per_second(now, MAX_MESSAGES) {
             return Err((CloseCode::POLICY_VIOLATION, "too many messages"));
         }
         if message.is_binary() {

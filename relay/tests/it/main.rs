@@ -7,6 +7,7 @@
     reason = "it is test code, and a panic is how a test fails"
 )]
 
+mod access;
 mod backup;
 mod command_line;
 mod doctor;
@@ -21,6 +22,7 @@ mod mjpeg;
 mod notification;
 mod order;
 mod page;
+mod private;
 mod prometheus;
 mod relay;
 mod serve;

@@ -97,6 +97,56 @@ impl Relay {
         http::request(self.address, "POST", path, headers, body).unwrap()
     }
 
+    /// The same from another address of this machine.
+    pub(crate) fn from(
+        &self,
+        address: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Message {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        let from: SocketAddr = format!("{address}:0").parse().unwrap();
+        socket.bind(&from.into()).unwrap();
+        socket.connect(&self.address.into()).unwrap();
+        let mut stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            head += &format!("Host: {}\r\n", self.address);
+        }
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += &format!("Content-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body).unwrap();
+        Message::read(&mut stream, method != "HEAD").unwrap().expect("an answer")
+    }
+
+    /// What the command line says for this relay's data, with its configuration; it has to succeed.
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        let (succeeded, text) = self.try_run(arguments);
+        assert!(succeeded, "{arguments:?}: {text}");
+        text
+    }
+
+    /// Whether it succeeds, and what it says.
+    pub(crate) fn try_run(&self, arguments: &[&str]) -> (bool, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("relay.toml");
+        fs::write(&file, &self.config).unwrap();
+        let listen = self.address.to_string();
+        let mut command = command();
+        command.env("PASSWORD", PASSWORD);
+        command.args(arguments).arg("--config").arg(file).args(["--listen", &listen]);
+        let output = command.arg("--data-dir").arg(&self.data).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    }
+
     /// Uploads to the default camera, which has to be acknowledged as the tutorial's server does.
     pub(crate) fn upload(&self, body: &[u8]) {
         self.upload_with(&[], body);

@@ -25,7 +25,11 @@ fn request(relay: &Relay, path: &str, headers: &[(&'static str, &str)]) -> Reque
     request
 }
 
-fn try_open(relay: &Relay, path: &str, headers: &[(&'static str, &str)]) -> Result<Socket, u16> {
+pub(crate) fn try_open(
+    relay: &Relay,
+    path: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<Socket, u16> {
     match tungstenite::client(request(relay, path, headers), relay.connect()) {
         Ok((socket, answer)) => {
             assert_eq!(answer.headers()["sec-websocket-protocol"], "stillwatch.v1");
@@ -39,7 +43,7 @@ fn try_open(relay: &Relay, path: &str, headers: &[(&'static str, &str)]) -> Resu
     }
 }
 
-const OURS: (&str, &str) = ("sec-websocket-protocol", "stillwatch.v1");
+pub(crate) const OURS: (&str, &str) = ("sec-websocket-protocol", "stillwatch.v1");
 
 fn watch(relay: &Relay, path: &str) -> Socket {
     try_open(relay, path, &[OURS]).unwrap()

@@ -19,7 +19,7 @@ use toml::{Table, Value};
 use crate::secret::SecretError;
 
 pub use key::{Key, Kind, with_reference};
-pub use value::{Size, duration, duration_text, optional_duration};
+pub use value::{Size, duration, duration_text, optional_duration, parse_duration};
 
 /// Before each variable's name: `camera.fps` is `STILLWATCH_CAMERA_FPS`.
 pub const VARIABLE_PREFIX: &str = "STILLWATCH_";

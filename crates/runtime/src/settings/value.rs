@@ -49,7 +49,8 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+/// Reads a duration such as `10s` or `1h 30m`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok())
 }
 

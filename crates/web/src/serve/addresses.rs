@@ -61,7 +61,8 @@ impl Drop for Counted {
     }
 }
 
-fn site(address: IpAddr) -> IpAddr {
+/// Whose address it is: its /64 for IPv6, which is what one customer gets.
+pub fn site(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),

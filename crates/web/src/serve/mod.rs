@@ -36,6 +36,7 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 
+pub use addresses::site;
 pub use bind::{BindError, adopt, bind, bind_to_device};
 pub use line::Wire;
 pub use talk::{ACME, protocols};

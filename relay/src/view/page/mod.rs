@@ -23,6 +23,8 @@ use ladder::Mono;
 use web::freshness::State;
 use web::serve::Peer;
 
+use crate::access::Access;
+use crate::access::viewing::Eyes;
 use crate::board::{Board, Camera};
 use crate::origins::Origins;
 use crate::respond::{self, Body, Response};
@@ -68,6 +70,8 @@ pub(crate) struct Asked<'a> {
     pub query: &'a str,
     pub peer: &'a Peer,
     pub now: Mono,
+    pub access: &'a Access,
+    pub eyes: &'a Eyes,
 }
 
 /// A camera, as a template needs it.
@@ -77,6 +81,8 @@ struct View {
     alt: String,
     /// Before `live.jpeg`.
     base: String,
+    /// Behind it: the key of a link, or nothing.
+    query: String,
     state: State,
     state_text: String,
     stale_ms: u64,
@@ -120,6 +126,7 @@ struct Way {
 #[derive(Template)]
 #[template(path = "embed.html")]
 struct EmbedPage<'a> {
+    query: &'a str,
     t: &'static Texts,
     texts: String,
     assets: &'a Assets,
@@ -187,28 +194,29 @@ impl Pages {
         body.answer("application/manifest+json", headers)
     }
 
-    /// `/`: the viewer of the only camera, or the overview.
-    pub(crate) fn home(&self, board: &Board, asked: Asked<'_>) -> Response {
-        let cameras = shown(board);
-        match cameras.as_slice() {
+    /// `/`: the viewer of the only camera, or the overview; `None` if all that there is may not be seen.
+    pub(crate) fn home(&self, board: &Board, asked: Asked<'_>) -> Option<Response> {
+        let cameras = shown(board, asked);
+        Some(match cameras.as_slice() {
+            [] => return None,
             [only] => {
                 let default = only.id == CameraId::default();
                 let base = if default { String::new() } else { format!("cameras/{}/", only.id) };
                 self.viewer(only, base, false, asked)
             }
             _ => self.overview(&cameras, asked),
-        }
+        })
     }
 
     /// `/cameras/ID/`.
     pub(crate) fn camera(&self, camera: &Camera, board: &Board, asked: Asked<'_>) -> Response {
-        let several = shown(board).len() > 1;
+        let several = shown(board, asked).len() > 1;
         self.viewer(camera, String::new(), several, asked)
     }
 
     fn viewer(&self, camera: &Camera, base: String, several: bool, asked: Asked<'_>) -> Response {
         let t = language(asked.headers);
-        let view = self.view(camera, t, base, asked.now);
+        let view = self.view(camera, t, base, asked);
         let embedded = form_urlencoded::parse(asked.query.as_bytes()).any(|(n, _)| n == "embedded");
         let page = ViewerPage {
             t,
@@ -233,7 +241,7 @@ impl Pages {
         let t = language(asked.headers);
         let mut views: Vec<View> = cameras
             .iter()
-            .map(|camera| self.view(camera, t, format!("cameras/{}/", camera.id), asked.now))
+            .map(|camera| self.view(camera, t, format!("cameras/{}/", camera.id), asked))
             .collect();
         // Whoever looks wants to know first what is wrong.
         views.sort_by_key(|view| (view.state == State::Live, view.title.clone()));
@@ -265,55 +273,29 @@ impl Pages {
     /// `/embed`: the lines to copy.
     pub(crate) fn embed(&self, camera: &Camera, board: &Board, asked: Asked<'_>) -> Response {
         let t = language(asked.headers);
-        let view = self.view(camera, t, String::new(), asked.now);
+        let view = self.view(camera, t, String::new(), asked);
         let id = &camera.id;
         let url = self.url(asked).unwrap_or_default();
         let base =
             if *id == CameraId::default() { url.clone() } else { format!("{url}cameras/{id}/") };
-        let (width, height) = (view.width, view.height);
-        let alt = &view.alt;
-        let quoted =
-            |text: &str| text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
-        let title = quoted(&view.title);
-        let quoted = quoted(alt);
-        let ways = [
-            Way {
-                title: t.embed_script,
-                line: format!(
-                    "<script src=\"{url}embed.js\" data-camera=\"{id}\" data-title=\"{title}\" data-ratio=\"{width}/{height}\" async></script>"
-                ),
-            },
-            Way {
-                title: t.embed_frame,
-                line: format!(
-                    "<iframe src=\"{url}cameras/{id}/?embedded\" title=\"{quoted}\" width=\"{width}\" \
-                     height=\"{height}\" style=\"border:0\" allow=\"fullscreen\" loading=\"lazy\"></iframe>"
-                ),
-            },
-            Way {
-                title: t.embed_mjpeg,
-                line: format!("<img src=\"{base}live.mjpeg\" alt=\"{quoted}\">"),
-            },
-            Way {
-                title: t.embed_still,
-                line: format!("<img src=\"{base}live.jpeg?max_age=60\" alt=\"{quoted}\">"),
-            },
-        ];
+        let ways = ways(&view, t, &url, &base);
         let (policy, allowed) = match &self.config.origins {
             Origins::Any => (t.embed_any, &[][..]),
             Origins::These(list) if list.is_empty() => (t.embed_closed, &[][..]),
             Origins::These(list) => (t.embed_open, list.as_slice()),
         };
         let named = |other: &Arc<Camera>| (other.id.clone(), self.title(other).to_owned());
-        let others = shown(board).iter().filter(|other| other.id != *id).map(named).collect();
+        let others =
+            shown(board, asked).iter().filter(|other| other.id != *id).map(named).collect();
         let page = EmbedPage {
             t,
             texts: texts(t),
             assets: &self.assets,
             root: asked.root(),
             title: t.embed_title.replace("{name}", &view.title),
+            query: &view.query,
             id,
-            alt,
+            alt: &view.alt,
             others,
             ways,
             policy,
@@ -366,7 +348,8 @@ impl Pages {
         if title == site { title.to_owned() } else { format!("{title} · {site}") }
     }
 
-    fn view(&self, camera: &Camera, t: &'static Texts, base: String, now: Mono) -> View {
+    fn view(&self, camera: &Camera, t: &'static Texts, base: String, asked: Asked<'_>) -> View {
+        let now = asked.now;
         let title = self.title(camera).to_owned();
         let (width, height) = size(camera);
         let state = camera.state(now);
@@ -375,6 +358,7 @@ impl Pages {
             alt: t.picture.replace("{name}", &title),
             title,
             base,
+            query: asked.eyes.query(&camera.id),
             state,
             state_text: state_text(camera, state, t, now),
             stale_ms: millis(camera.patience()),
@@ -397,6 +381,10 @@ impl Pages {
     }
 
     fn preview(&self, camera: &Camera, asked: Asked<'_>) -> Option<Preview> {
+        // Who makes previews has no key, and shows them to anybody.
+        if asked.access.is_private(&camera.id) {
+            return None;
+        }
         let held = camera.newest()?;
         let (full_width, full_height) = size(camera);
         let url = self.url(asked)?;
@@ -418,14 +406,58 @@ impl Asked<'_> {
     }
 }
 
+/// The lines to copy.
+fn ways(view: &View, t: &Texts, url: &str, base: &str) -> [Way; 4] {
+    let id = &view.id;
+    let (width, height) = (view.width, view.height);
+    let alt = &view.alt;
+    let quoted =
+        |text: &str| text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+    let title = quoted(&view.title);
+    let quoted = quoted(alt);
+    // Of digits, letters, `.`, `-` and `_`.
+    let key = view.query.strip_prefix("?key=").unwrap_or_default();
+    let (attribute, and, only) = if key.is_empty() {
+        Default::default()
+    } else {
+        (format!(" data-key=\"{key}\""), format!("&amp;key={key}"), format!("?key={key}"))
+    };
+    [
+        Way {
+            title: t.embed_script,
+            line: format!(
+                "<script src=\"{url}embed.js\" data-camera=\"{id}\"{attribute} data-title=\"{title}\" data-ratio=\"{width}/{height}\" async></script>"
+            ),
+        },
+        Way {
+            title: t.embed_frame,
+            line: format!(
+                "<iframe src=\"{url}cameras/{id}/?embedded{and}\" title=\"{quoted}\" width=\"{width}\" \
+                 height=\"{height}\" style=\"border:0\" allow=\"fullscreen\" loading=\"lazy\"></iframe>"
+            ),
+        },
+        Way {
+            title: t.embed_mjpeg,
+            line: format!("<img src=\"{base}live.mjpeg{only}\" alt=\"{quoted}\">"),
+        },
+        Way {
+            title: t.embed_still,
+            line: format!("<img src=\"{base}live.jpeg?max_age=60{and}\" alt=\"{quoted}\">"),
+        },
+    ]
+}
+
 /// Which cameras there are for people: all that have or should have a picture. `default` always
 /// exists, but is nobody's as long as it never had one and others are there.
-fn shown(board: &Board) -> Vec<Arc<Camera>> {
+///
+/// Private ones only for whoever may see them.
+fn shown(board: &Board, asked: Asked<'_>) -> Vec<Arc<Camera>> {
     let all = board.all();
     let default = CameraId::default();
     let others = all.iter().any(|camera| camera.id != default);
     let unused = |camera: &Camera| camera.id == default && camera.newest().is_none();
-    all.into_iter().filter(|camera| !others || !unused(camera)).collect()
+    let used = all.into_iter().filter(|camera| !others || !unused(camera));
+    used.filter(|camera| asked.eyes.sees(asked.access, &camera.id)).collect()
 }
 
 fn size(camera: &Camera) -> (u16, u16) {
