@@ -8,7 +8,8 @@ const cameras = sections.map(
 );
 
 function updateShown() {
-  for (const camera of cameras) camera.shown = document.visibilityState === "visible";
+  const shown = document.visibilityState === "visible" && !leaving;
+  for (const camera of cameras) camera.shown = shown;
 }
 
 function restartAll() {
@@ -139,9 +140,14 @@ function addSlider(camera) {
 /** A page that is younger is not loaded again, in ms: whatever it is that refuses, once a while will do. */
 const RELOAD_MS = 5_000;
 
-/** A link has run out, or a password was changed: the page says so, or asks anew. */
+let leaving = false;
+
+/** A link has run out, or a password was changed: the page says so, or asks anew. Until then it asks for nothing. */
 function denied() {
-  if (performance.now() > RELOAD_MS) location.reload();
+  if (leaving) return;
+  leaving = true;
+  updateShown();
+  setTimeout(() => location.reload(), Math.max(0, RELOAD_MS - performance.now()));
 }
 
 /** Whoever looks wants to know first what is wrong. */
