@@ -101,6 +101,11 @@ fn a_domain_is_enough() {
         let found = site.curl(&roots, "/status.json", &[&[flag], &version[..]].concat());
         assert_eq!(found.as_deref(), Ok(expected));
     }
+    // A name that somebody else's page could be at.
+    for flag in ["--http1.1", "--http2"] {
+        let other = [&[flag, "--header", "Host: evil.example"], &version[..]].concat();
+        assert!(site.curl(&roots, "/status.json", &other).unwrap().ends_with(" 421"));
+    }
     let port = site.https;
     let agent = agent(
         &format!("https://localhost:{port}/"),

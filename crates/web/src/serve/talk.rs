@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Uri;
+use http::header::HOST;
+use http::{HeaderValue, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -249,6 +250,13 @@ where
         if request.uri().path_and_query().is_none() {
             // CONNECT, or a host alone: warp panics without a path.
             *request.uri_mut() = Uri::from_static("*");
+        }
+        // HTTP/2 says it apart (RFC 9113, 8.3.1); the routes look in one place.
+        if let Some(host) = request.uri().authority().map(|host| HeaderValue::try_from(host.as_str()))
+            && let Ok(host) = host
+            && !request.headers().contains_key(HOST)
+        {
+            request.headers_mut().insert(HOST, host);
         }
         let mut peer = self.peer.clone();
         peer.wire.set_unread(!request.body().is_end_stream());
