@@ -252,7 +252,8 @@ where
             *request.uri_mut() = Uri::from_static("*");
         }
         // HTTP/2 says it apart (RFC 9113, 8.3.1); the routes look in one place.
-        if let Some(host) = request.uri().authority().map(|host| HeaderValue::try_from(host.as_str()))
+        if let Some(host) =
+            request.uri().authority().map(|host| HeaderValue::try_from(host.as_str()))
             && let Ok(host) = host
             && !request.headers().contains_key(HOST)
         {
