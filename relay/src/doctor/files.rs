@@ -17,6 +17,11 @@ const SHORT: usize = 12;
 /// Settings of the unit that this program does not see.
 const VARIABLES: &str = "/etc/default/stillwatch-relay";
 
+/// Whether a file of variables (systemd.exec(5), EnvironmentFile) has any: the package's is all comments.
+fn sets_something(text: &str) -> bool {
+    text.lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with(['#', ';']))
+}
+
 /// Whether the configuration can be used.
 pub(super) fn configuration(file: &Path, config: &Result<Config, ConfigError>) -> Finding {
     let there = file.exists();
@@ -27,11 +32,15 @@ pub(super) fn configuration(file: &Path, config: &Result<Config, ConfigError>) -
             format!("these variables name no setting: {}", config.unknown_variables.join(", ")),
             "see docs/configuration.md for their names",
         ),
-        Ok(_) if Path::new(VARIABLES).exists() => Finding::warning(
-            "configuration",
-            format!("{name} is good; {VARIABLES} has settings besides that are not looked at here"),
-            "better put them into the configuration file",
-        ),
+        Ok(_) if sets_something(&fs::read_to_string(VARIABLES).unwrap_or_default()) => {
+            Finding::warning(
+                "configuration",
+                format!(
+                    "{name} is good; {VARIABLES} has settings besides that are not looked at here"
+                ),
+                "better put them into the configuration file",
+            )
+        }
         Ok(_) if there => Finding::ok("configuration", format!("{name} is good")),
         Ok(_) => Finding::ok("configuration", "the defaults; there is no configuration file"),
         Err(ConfigError::Password(error)) => Finding::wrong(
