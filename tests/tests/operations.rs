@@ -1,5 +1,7 @@
 //! The recipes of docs/operations.md, in a Debian under systemd: what each command there prints is what the page says.
 
+#![expect(clippy::expect_used, reason = "it is test code, and a panic is how a test fails")]
+
 use std::fs;
 use std::time::Duration;
 
