@@ -190,7 +190,10 @@ fn guessed_names_make_no_cameras_and_no_metrics() {
     for n in 0..300 {
         // Without the password, or with it and no picture.
         let _ = relay.get(&format!("/cameras/guess-{n}/live.jpeg"));
-        let _ = relay.post(&format!("/cameras/guess-{n}?password=wrong"), &[], PHOTO);
+        // Further ones are answered late: `access::who_guesses_is_slowed_down_and_a_camera_is_not`.
+        if n < 8 {
+            let _ = relay.post(&format!("/cameras/guess-{n}?password=wrong"), &[], PHOTO);
+        }
         let _ = relay.post(&format!("/cameras/guess-{n}?password={PASSWORD}"), &[], b"no picture");
         if n % 100 == 0 {
             others.go_on();
