@@ -15,7 +15,7 @@ use crate::has_grown;
 
 /// Of each of three kinds; `CUTS=7` (scripts/faults) makes it twenty-one.
 fn cuts() -> u32 {
-    std::env::var("CUTS").map_or(3, |number| number.parse().expect("CUTS: a number"))
+    std::env::var("CUTS").map_or(1, |number| number.parse().expect("CUTS: a number"))
 }
 
 /// Writes all the time, as much as the card takes: files that replace each other, the budget, and the journal, of
