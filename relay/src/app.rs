@@ -1,12 +1,14 @@
 //! The map of `run`: what is built, what hands frames to what, and in which order it ends.
 //!
 //! ```text
+//! sockets, tls                access (thread)   who may upload, who may look
+//!  │                           │
 //! serve ──► routes ──► ingest ──► board ──► view ◄── scale (threads)
 //!            │           │          │
-//!            └► updates  └► store   ├──► export     files for a web server
-//!                          (thread) ├──► watch      says when a camera's state changes
-//!                                  ├──► notification  tells somebody who does not look
-//!                                   └──► supervise  tells systemd
+//!            └► updates  └► store   ├──► export        files for a web server
+//!              (thread)    (thread) ├──► watch         says when a camera's state changes
+//!                                   ├──► notification  tells somebody who does not look
+//!                                   └──► supervise     tells systemd
 //! ```
 //!
 //! At the end: streams are closed, no new connections, those that are open finish, then the store writes what it has.
@@ -142,7 +144,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
 }
 
 fn say_started(cameras: usize) {
-    let version = env!("CARGO_PKG_VERSION");
+    let version = runtime::version::full();
     let cameras = match cameras {
         1 => "1 camera".to_owned(),
         many => format!("{many} cameras"),

@@ -10,6 +10,7 @@ mod app;
 mod ask;
 mod backup;
 mod board;
+mod card;
 mod cli;
 mod client;
 mod config;
@@ -38,6 +39,7 @@ mod updates;
 mod upgrade;
 mod view;
 mod watch;
+mod words;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

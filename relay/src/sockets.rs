@@ -20,7 +20,7 @@ pub(crate) enum SocketsError {
     #[error("{0} (relay.listen, --listen)")]
     Relay(BindError),
     #[error(
-        "{0} (tls.listen; with the package's units: systemctl enable --now stillwatch-relay-web.socket)"
+        "{0} (tls.listen; with the package's units: systemctl stop stillwatch-relay; systemctl enable --now stillwatch-relay-web.socket stillwatch-relay)"
     )]
     Https(BindError),
     #[error("the sockets that systemd passes can't be used: {0}")]

@@ -22,6 +22,15 @@ const START_WITHIN: Duration = Duration::from_secs(120);
 /// Anything else.
 const ASK_WITHIN: Duration = Duration::from_secs(10);
 
+/// What decides which units a relay needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Needs {
+    /// It answers at HTTPS.
+    pub https: bool,
+    /// `relay.listen` is the default.
+    pub usual_port: bool,
+}
+
 /// Who runs units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manager {
@@ -30,13 +39,11 @@ pub(crate) enum Manager {
     User,
 }
 
-/// Those that a relay needs.
-pub(crate) fn of_relay(has_domain: bool) -> Vec<&'static str> {
-    let mut names = vec![SOCKET, SERVICE];
-    if has_domain {
-        names.insert(1, WEB_SOCKET);
-    }
-    names
+/// Those that a relay needs. Where it is to listen elsewhere than usual, port 5000 is not opened for it: it would
+/// refuse to run (`sockets.rs`).
+pub(crate) fn of_relay(needs: Needs) -> Vec<&'static str> {
+    let all = [(needs.usual_port, SOCKET), (needs.https, WEB_SOCKET), (true, SERVICE)];
+    all.into_iter().filter_map(|(needed, name)| needed.then_some(name)).collect()
 }
 
 impl Manager {
@@ -98,5 +105,23 @@ impl Manager {
         }
         command.arg("--no-pager").arg("--no-ask-password").args(arguments);
         run(command, within, &Left::default()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_started_for_a_relay_that_takes_it() {
+        for (https, usual_port, names) in [
+            (false, true, &[SOCKET, SERVICE][..]),
+            (true, true, &[SOCKET, WEB_SOCKET, SERVICE]),
+            // It would refuse to run: the socket is not where it is to listen.
+            (true, false, &[WEB_SOCKET, SERVICE]),
+            (false, false, &[SERVICE]),
+        ] {
+            assert_eq!(of_relay(Needs { https, usual_port }), names);
+        }
     }
 }

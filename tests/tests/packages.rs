@@ -278,6 +278,8 @@ fn a_user_runs_a_relay_of_their_own() {
 
     let password = format!("umask 077 && echo {PASSWORD} >~/.config/stillwatch/relay.password");
     run(&format!("mkdir -p ~/.config/stillwatch && {password}"));
+    let refused = as_owner(&container, "stillwatch-relay init --domain cam.example.org").unwrap();
+    assert!(refused.status != 0 && refused.text.contains("root's to open"), "{refused:?}");
     run("stillwatch-relay init");
     run("systemctl --user is-active stillwatch-relay.socket stillwatch-relay.service");
     run("printf \"\\n[site]\\ntitle = \\\"Mine\\\"\\n\" >>~/.config/stillwatch/relay.toml");

@@ -11,10 +11,11 @@ use runtime::clock;
 use runtime::settings::parse_duration;
 
 use super::folder::{Content, Folder, FolderError, Locked};
-use super::key::{NoRandomness, new_password};
 use super::link::Link;
 use super::list::{Entry, Place, Unchanged};
+use crate::card;
 use crate::config::AccessFiles;
+use crate::words::{self, NoRandom};
 
 /// How long a link may be good for: ten years.
 const MAX_LINK: Duration = Duration::from_secs(10 * 366 * 86_400);
@@ -76,7 +77,7 @@ pub(crate) enum CommandError {
     #[error(transparent)]
     Unchanged(#[from] Unchanged),
     #[error(transparent)]
-    NoRandomness(#[from] NoRandomness),
+    NoRandom(#[from] NoRandom),
     #[error(
         "say which one: a camera and a number, or --all and a number: passwords list shows them"
     )]
@@ -161,16 +162,18 @@ fn add(
     let locked = folder.lock()?;
     let Content { mut list, key, used, .. } = folder.read()?;
     let key = key.map_or_else(|| locked.new_password_key(), Ok)?;
-    let password = new_password()?;
+    let password = words::password()?;
     // If there were two, there would be no place for this one.
     let before = list.of(place).find(|entry| entry.is_valid()).map(|entry| entry.number);
-    let number = list.add(place, key.hash(&password), clock::wall_us(), follow, &used)?;
+    let number = list.add(place, key.hash(password.expose()), clock::wall_us(), follow, &used)?;
     locked.write_list(&list)?;
+    let camera = if let Place::Camera(id) = place { Some(id) } else { None };
+    let lines = card::indented(&card::lines(&files.url, &password, camera));
     let mut text = format!(
-        "password {number} of {place}, shown this once (only its hash is kept):\n\n    {password}\n\n\
-         On the camera's card, in stillwatch.toml:\n\n    [relay]\n    url = \"{}\"\n    password = \"{password}\"\n\n\
+        "password {number} of {place}, shown this once (only its hash is kept):\n\n    {}\n\n\
+         On the camera's card, in stillwatch.toml:\n\n{lines}\n\
          Elsewhere: the file of the agent's upload.password_file.\n",
-        files.url
+        password.expose()
     );
     text += &after(place, follow, before);
     if let Some(note) = &files.url_note {

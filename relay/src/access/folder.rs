@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use runtime::files::{Survives, keep_secret};
 
-use super::key::{Key, NoRandomness};
+use super::key::Key;
 use super::list::List;
 use super::used::Used;
 use crate::data::{self, DataError, Stamp, hint};
+use crate::words::NoRandom;
 
 /// Longest file that is read.
 const MAX_FILE: u64 = 8 << 20;
@@ -32,7 +33,7 @@ pub(crate) enum FolderError {
     #[error(transparent)]
     Data(#[from] DataError),
     #[error(transparent)]
-    NoRandomness(#[from] NoRandomness),
+    NoRandom(#[from] NoRandom),
 }
 
 /// All that is in it.

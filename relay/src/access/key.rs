@@ -1,27 +1,17 @@
-//! Keys of this relay alone, and what is made with them: hashes of passwords, signatures of links; and passwords.
+//! Keys of this relay alone, and what is made with them: hashes of passwords, signatures of links.
 //!
 //! A password is compared with each picture, so its hash has to be fast: HMAC-SHA-256 with a key of this relay. That is
-//! as good as a slow one here, because the passwords are not chosen by people: nobody tries 2^140 of them.
+//! as good as a slow one here, because the passwords are not chosen by people: nobody tries 2^138 of them.
 //! `docs/security.md` says more.
 
 use frame::sign::{from_hex, to_hex};
 use ring::hmac::{self, HMAC_SHA256};
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::words::NoRandom;
+
 /// Bytes of a key.
 const KEY: usize = 32;
-
-/// Digits of a password: small letters and digits, without those that are taken for others (Crockford's base 32).
-const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-
-/// 7 groups of 4 digits of 5 bits each: 140 bits.
-const GROUPS: usize = 7;
-const GROUP: usize = 4;
-
-/// The system has no randomness.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the system gives no random numbers")]
-pub(crate) struct NoRandomness;
 
 /// See the module's documentation.
 #[derive(Clone)]
@@ -44,9 +34,9 @@ impl PartialEq for Key {
 
 impl Key {
     /// A new one.
-    pub(super) fn random() -> Result<Key, NoRandomness> {
+    pub(super) fn random() -> Result<Key, NoRandom> {
         let mut bytes = [0; KEY];
-        SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
+        SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandom)?;
         Ok(Key::of(bytes))
     }
 
@@ -82,35 +72,9 @@ impl Key {
     }
 }
 
-/// A password that nobody guesses, and that can be typed: `k7qm-2xwd-9f3a-…`.
-pub(super) fn new_password() -> Result<String, NoRandomness> {
-    let mut bytes = [0; GROUPS * GROUP];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
-    // 256 is a multiple of 32: each digit is as likely as any other.
-    let digit = |byte: &u8| char::from(*DIGITS.get(usize::from(byte % 32)).unwrap_or(&b'0'));
-    let groups = bytes.chunks(GROUP).map(|group| group.iter().map(digit).collect::<String>());
-    Ok(groups.collect::<Vec<_>>().join("-"))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
-
-    #[test]
-    fn passwords_can_be_typed_and_are_never_the_same() {
-        let made: HashSet<String> = (0..1_000).map(|_| new_password().unwrap()).collect();
-        assert_eq!(made.len(), 1_000);
-        let mut digits = HashSet::new();
-        for password in &made {
-            assert_eq!((password.len(), password.split('-').count()), (34, 7));
-            digits.extend(password.chars().filter(|c| *c != '-'));
-        }
-        // All 32 are used: 28 of them hold 140 bits.
-        assert_eq!(digits.len(), 32, "{digits:?}");
-        assert!(!digits.iter().any(|c| "ilou".contains(*c)));
-    }
 
     #[test]
     fn keys_are_kept_as_text_and_shown_nowhere() {

@@ -99,6 +99,12 @@ async fn ask(asked: &Asked) -> Result<String, String> {
                 "{url}: the owner's password is asked for; run this as root, who can read it"
             ));
         }
+        // `relay.proxies` without this machine: it is sent on as everybody is.
+        308 => {
+            return Err(format!(
+                "{url} sends on to HTTPS: name the address, --url https://… (or leave 127.0.0.0/8 in relay.proxies)"
+            ));
+        }
         _ => return Err(format!("{url} answers {}", answer.status())),
     }
     let mut text = Vec::new();

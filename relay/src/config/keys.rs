@@ -158,7 +158,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "site.hosts",
         kind: Kind::Text,
         default: "",
-        help: "Further names under which the relay answers, separated by spaces, such as `relay.lan`. Where `site.url` is set, pages and pictures are for its name, these, `localhost` and plain addresses only; others get 421.",
+        help: "Further names under which the relay answers, separated by spaces, such as `relay.lan`. Where `tls.domain` or `site.url` is set, pages and pictures are for its name, these, `localhost` and plain addresses only; others get 421.",
     },
     Key {
         name: "site.view_password_file",

@@ -19,7 +19,7 @@ use crate::cli;
 use crate::client::client;
 use crate::config::{Config, Credentials, Places};
 use crate::tls::{Source, TlsConfig};
-use crate::units::Manager;
+use crate::units::{Manager, Needs};
 use finding::Finding;
 pub(crate) use finding::Findings;
 use network::Way;
@@ -38,7 +38,8 @@ pub(crate) async fn run(flags: &cli::Settings) -> Findings {
     let units = service::units(manager).await;
     let Ok(config) = config else {
         // What can be said all the same.
-        found.extend(service::judge_units(units.as_ref(), manager, false, 0));
+        let unknown = Needs { https: false, usual_port: true };
+        found.extend(service::judge_units(units.as_ref(), manager, unknown, 0));
         if let Ok(places) = Places::load(flags) {
             found.extend(machine::disk(&places.data_dir, 0));
         }
@@ -46,7 +47,8 @@ pub(crate) async fn run(flags: &cli::Settings) -> Findings {
     };
     found.extend(files::passwords(&config));
     let connections = config.connections.total as u64;
-    found.extend(service::judge_units(units.as_ref(), manager, config.tls.is_some(), connections));
+    let needs = Needs { https: config.tls.is_some(), usual_port: config.listen_is_usual };
+    found.extend(service::judge_units(units.as_ref(), manager, needs, connections));
     let wanted =
         (config.uploads.max_uploads as u64).saturating_mul(config.uploads.max_frame_bytes as u64);
     found.push(machine::memory(wanted));

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde::Deserialize;
 
 use super::finding::Finding;
-use crate::units::{self, Manager, SERVICE, SOCKET, WEB_SOCKET};
+use crate::units::{self, Manager, Needs, SERVICE, SOCKET, WEB_SOCKET};
 
 /// What is asked of systemd.
 const PROPERTIES: [&str; 6] =
@@ -55,7 +55,7 @@ pub(super) async fn units(manager: Manager) -> Option<Units> {
 pub(super) fn judge_units(
     units: Option<&Units>,
     manager: Manager,
-    has_domain: bool,
+    needs: Needs,
     connections: u64,
 ) -> Vec<Finding> {
     let Some(units) = units else {
@@ -65,7 +65,7 @@ pub(super) fn judge_units(
             "install its package, or the units by hand (systemd/README.md)",
         )];
     };
-    let mut findings = started(units, manager, has_domain);
+    let mut findings = started(units, manager, needs);
     // Of a unit that does not run systemd says nothing true.
     if property(units, SERVICE, "ActiveState") == "active" {
         findings.extend(limits(units, connections));
@@ -80,8 +80,8 @@ fn property<'a>(units: &'a Units, name: &str, key: &str) -> &'a str {
     units.get(name).and_then(|unit| unit.get(key)).map(String::as_str).unwrap_or_default()
 }
 
-fn started(units: &Units, manager: Manager, has_domain: bool) -> Vec<Finding> {
-    let wanted = units::of_relay(has_domain);
+fn started(units: &Units, manager: Manager, needs: Needs) -> Vec<Finding> {
+    let wanted = units::of_relay(needs);
     let mut findings = Vec::new();
     let state = property(units, SERVICE, "ActiveState");
     if state != "active" {
@@ -192,6 +192,10 @@ mod tests {
     use super::super::finding::Verdict;
     use super::*;
 
+    fn needs(https: bool) -> Needs {
+        Needs { https, usual_port: true }
+    }
+
     fn unit(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
@@ -210,7 +214,7 @@ mod tests {
 
     #[test]
     fn units_that_would_not_come_again_are_told() {
-        let judge = |units: &Units| judge_units(Some(units), Manager::System, true, 4096);
+        let judge = |units: &Units| judge_units(Some(units), Manager::System, needs(true), 4096);
         assert_eq!(judge(&good())[0].verdict, Verdict::Ok);
         for (name, key, value, verdict, says) in [
             (
@@ -250,8 +254,14 @@ mod tests {
         let mut units = good();
         units.remove(SOCKET);
         units.remove(WEB_SOCKET);
-        assert_eq!(judge_units(Some(&units), Manager::System, false, 4096)[0].verdict, Verdict::Ok);
-        assert_eq!(judge_units(None, Manager::System, false, 4096)[0].verdict, Verdict::Warning);
+        assert_eq!(
+            judge_units(Some(&units), Manager::System, needs(false), 4096)[0].verdict,
+            Verdict::Ok
+        );
+        assert_eq!(
+            judge_units(None, Manager::System, needs(false), 4096)[0].verdict,
+            Verdict::Warning
+        );
     }
 
     #[test]

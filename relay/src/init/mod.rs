@@ -1,12 +1,10 @@
 //! `stillwatch-relay init`: passwords and settings for a machine that has none, and what to put on the cameras' cards.
 //! Nothing that exists is written over, so that it can be run again: what is there is kept, and shown.
 //!
-//! `plan.rs` decides what is written, `words.rs` makes passwords, `card.rs` and `report.rs` are what is printed.
+//! `plan.rs` decides what is written, `report.rs` and `crate::card` are what is printed.
 
-mod card;
 mod plan;
 mod report;
-mod words;
 
 use std::io::{self, IsTerminal};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -21,10 +19,10 @@ use runtime::secret::{Secret, SecretError};
 
 use crate::cli;
 use crate::config::{DEFAULT_FILE, DEFAULT_LISTEN, KEYS, site_url};
-use crate::units::{self, Manager};
+use crate::units::{self, Manager, Needs};
+use crate::words::{NoRandom, password};
 use plan::{Refusal, Wishes, plan};
 use report::{Facts, Started};
-use words::{NoRandom, password};
 
 /// What a first run can be told.
 #[derive(Debug, Args)]
@@ -130,6 +128,10 @@ pub(crate) async fn run(arguments: &Arguments, flags: &cli::Settings) -> Result<
         return Err(InitError::Value(why.to_owned()));
     }
     let places = Places::of(flags)?;
+    if places.manager == Some(Manager::User) && arguments.domain.is_some() {
+        let why = "--domain: ports 80 and 443 are root's to open: run init as root, or put a proxy before the relay (--url)";
+        return Err(InitError::Value(why.to_owned()));
+    }
     let wishes = wishes(arguments, flags, &places)?;
     let there = read(&places.config)?;
     let mut written = Vec::new();
@@ -159,7 +161,10 @@ pub(crate) async fn run(arguments: &Arguments, flags: &cli::Settings) -> Result<
         _ if arguments.show => Started::NotAsked,
         Some(manager) => {
             let changed = !written.is_empty();
-            let names = units::of_relay(known.domain.is_some());
+            let names = units::of_relay(Needs {
+                https: known.domain.is_some(),
+                usual_port: known.listen == DEFAULT_LISTEN,
+            });
             if arguments.no_start {
                 Started::by_hand(manager, &names)
             } else {

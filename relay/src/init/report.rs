@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use frame::CameraId;
 use runtime::secret::Secret;
 
-use super::card;
+use crate::card;
 use crate::units::Manager;
 
 /// Whether the relay runs now.
@@ -109,10 +109,7 @@ fn on_the_card(out: &mut String, facts: &Facts<'_>, camera: Option<&CameraId>) {
         |id| format!("the card of the camera {id}"),
     );
     *out += &format!("\nOn {whose}, in stillwatch.toml:\n\n");
-    for line in lines.lines() {
-        *out += if line.is_empty() { "" } else { "    " };
-        *out += &format!("{line}\n");
-    }
+    *out += &card::indented(&lines);
     if let Some(code) = card::code(&lines, facts.colour) {
         *out += "\nThe same for a phone's camera, to copy:\n\n";
         *out += &code;

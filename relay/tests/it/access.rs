@@ -130,6 +130,8 @@ fn one_for_all_cameras_is_enough_to_start_with() {
 fn a_camera_that_is_added_takes_no_other_from_then_on() {
     let relay = Relay::start();
     let text = relay.run(&["passwords", "add", "garden"]);
+    // A card without a name is another camera's (docs/provision.md).
+    assert!(text.contains("    name = \"garden\"\n\n    [relay]\n    url = \""), "{text}");
     assert!(text.contains("From now on garden takes no other"), "{text}");
     becomes(&relay, "garden", PASSWORD, false);
     assert!(uploads(&relay, "garden", &shown(&text)));

@@ -74,11 +74,6 @@ impl Written {
         self.get(key).or_else(first).map_or(1, |entry| entry.line)
     }
 
-    /// Whether anything stands there in `section`.
-    pub fn has_section(&self, section: &str) -> bool {
-        self.section(section).next().is_some()
-    }
-
     /// What stands there in `section`, without its name.
     pub fn section<'a>(&'a self, section: &'a str) -> impl Iterator<Item = (&'a str, &'a Entry)> {
         let within = move |(name, entry): (&'a String, &'a Entry)| {

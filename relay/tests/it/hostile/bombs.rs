@@ -83,6 +83,46 @@ fn pictures_in_many_scans_or_in_large_ones_are_shown_and_not_scaled() {
 }
 
 #[test]
+fn a_picture_of_a_hundred_megapixels_in_one_scan_is_shown_and_scaled_within_bounds() {
+    let relay = Relay::start();
+    let mut others = Bystanders::of(&relay);
+    let before = peak_kib(&relay);
+    let picture = bomb(0xc0, 10_000, 10_000, 1);
+    assert!(picture.len() < 500_000, "{} bytes", picture.len());
+    assert_eq!(relay.post("/cameras/bomb?password=story-password", &[], &picture).status(), 200);
+    assert_eq!(relay.get("/cameras/bomb/live.jpeg").body, picture);
+    assert_eq!(relay.get("/cameras/bomb/live64x64.jpeg").status(), 200);
+    others.go_on();
+    let grown = peak_kib(&relay) - before;
+    // The decoder's own eighths are 1250x1250; all of it would be 98 MiB of one component, 286 of three.
+    assert!(grown < 60_000, "{grown} KiB");
+}
+
+#[test]
+fn who_reads_all_of_the_history_leaves_places_for_others() {
+    let relay = Relay::with("history.interval = \"1s\"");
+    let mut others = Bystanders::of(&relay);
+    relay.persistence_becomes("works");
+    let at = captured_at(-60_000);
+    let headers = [("Frame-Captured-At", at.as_str()), ("Frame-Flags", "history")];
+    assert_eq!(relay.post(ROOT, &headers, &padded(1, 400_000)).status(), 200);
+    let path = format!("/history/{at}.jpeg");
+    testbed::eventually::becomes_true("a picture of the past", testbed::program::SOON, || {
+        relay.get(&path).status() == 200
+    });
+    let statuses: Vec<u16> = thread::scope(|scope| {
+        let (relay, path) = (&relay, path.as_str());
+        let asked: Vec<_> =
+            (0..100).map(|_| scope.spawn(move || relay.get(path).status())).collect();
+        others.go_on();
+        asked.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert!(statuses.contains(&200), "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+    others.go_on();
+}
+
+#[test]
 fn who_tries_all_sizes_gets_some() {
     let relay = Relay::with("relay.max_sizes = 4");
     let mut others = Bystanders::of(&relay);

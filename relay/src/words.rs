@@ -12,7 +12,7 @@ const GROUP: usize = 4;
 
 /// The machine gives no random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this machine gives no random numbers: no password can be made")]
+#[error("this machine gives no random numbers")]
 pub(crate) struct NoRandom;
 
 /// A new password, such as `k7mq-x3tz-…`.

@@ -12,15 +12,22 @@ const BLACK_ON_WHITE: (&str, &str) = ("\x1b[38;5;16;48;5;231m", "\x1b[0m");
 const QUIET: usize = 4;
 
 /// The lines. `camera` is `None` for the one that is shown at `/live.jpeg`.
-pub(super) fn lines(url: &str, password: &Secret, camera: Option<&CameraId>) -> String {
+pub(crate) fn lines(url: &str, password: &Secret, camera: Option<&CameraId>) -> String {
     let name = camera.map(|id| format!("name = {}\n\n", quoted(id.as_str()))).unwrap_or_default();
     let (url, password) = (quoted(url), quoted(password.expose()));
     format!("{name}[relay]\nurl = {url}\npassword = {password}\n")
 }
 
+/// As they stand in what a command prints.
+pub(crate) fn indented(lines: &str) -> String {
+    let indent =
+        |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") };
+    lines.lines().map(indent).collect()
+}
+
 /// `text` as a QR code, two modules in a character; in `colour` if it goes to a terminal. `None`: it is too long
 /// for one.
-pub(super) fn code(text: &str, colour: bool) -> Option<String> {
+pub(crate) fn code(text: &str, colour: bool) -> Option<String> {
     let code = QrCode::with_error_correction_level(text, EcLevel::M).ok()?;
     let width = code.width();
     let across = width + 2 * QUIET;
