@@ -84,7 +84,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let mut stop_requested = std::pin::pin!(signal::stop_requested());
     raise_file_limit();
     // First of all: a second relay must not touch the first one's data.
-    let (listeners, certificates) = listen(&config)?;
+    let (listeners, certificates) = listen(&config).await?;
     let metrics = Arc::new(Metrics::new()?);
     let board = Board::new(config.freshness, config.max_cameras, Arc::clone(&metrics));
     let board = Arc::new(board);
@@ -177,8 +177,11 @@ struct Parts {
 }
 
 /// Where it listens, and whose certificate is shown there.
-fn listen(config: &Config) -> Result<(Vec<Listener>, Option<Arc<Shown>>), RunError> {
-    let certificates = config.tls.as_ref().map(certificates).transpose()?;
+async fn listen(config: &Config) -> Result<(Vec<Listener>, Option<Arc<Shown>>), RunError> {
+    let certificates = match &config.tls {
+        Some(tls) => Some(certificates(tls).await?),
+        None => None,
+    };
     let server = certificates.as_ref().map(tls::server).transpose()?;
     let wanted = Wanted {
         listen: config.listen,
@@ -189,11 +192,11 @@ fn listen(config: &Config) -> Result<(Vec<Listener>, Option<Arc<Shown>>), RunErr
 }
 
 /// With the one that is there already, if one is.
-fn certificates(config: &TlsConfig) -> Result<Arc<Shown>, RunError> {
+async fn certificates(config: &TlsConfig) -> Result<Arc<Shown>, RunError> {
     let shown = Shown::default();
     let certificate = match &config.source {
         Source::Files(files) => Some(files.read().map_err(RunError::Certificate)?),
-        Source::Acme(acme) => acme.kept(),
+        Source::Acme(acme) => acme.kept().await,
     };
     if let Some(certificate) = certificate {
         shown.show(certificate);

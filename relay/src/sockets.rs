@@ -20,17 +20,16 @@ pub(crate) enum SocketsError {
     #[error("{0} (relay.listen, --listen)")]
     Relay(BindError),
     #[error(
-        "{0} (tls.listen; with the package's units: systemctl stop stillwatch-relay; systemctl enable --now stillwatch-relay-web.socket stillwatch-relay)"
+        "{0} (tls.listen; with the package's units: systemctl stop stillwatch-relay.socket stillwatch-relay; systemctl enable --now stillwatch-relay.socket stillwatch-relay-web.socket stillwatch-relay)"
     )]
     Https(BindError),
     #[error("the sockets that systemd passes can't be used: {0}")]
     Inherited(io::Error),
     #[error(
-        "relay.listen is {wanted}, but systemd listens at {passed} for this relay: take relay.listen out of the \
-         configuration and run systemctl edit stillwatch-relay.socket ([Socket], ListenStream=, then \
-         ListenStream={wanted}), or systemctl disable --now stillwatch-relay.socket"
+        "{key} is {wanted}, but systemd listens at {passed} for this relay: take {key} out of the configuration and run \
+         systemctl edit {unit} ([Socket], ListenStream=, then ListenStream={wanted}), or systemctl disable --now {unit}"
     )]
-    Conflict { wanted: SocketAddr, passed: SocketAddr },
+    Conflict { key: &'static str, unit: &'static str, wanted: SocketAddr, passed: SocketAddr },
 }
 
 /// What the configuration asks for.
@@ -67,18 +66,23 @@ pub(crate) fn open(passed: Passed, wanted: &Wanted<'_>) -> Result<Vec<Listener>,
     if plain.is_empty() {
         plain.push(serve::bind(wanted.listen).map_err(SocketsError::Relay)?);
     } else if !wanted.listen_is_usual {
-        agree(wanted.listen, &plain)?;
+        agree("relay.listen", "stillwatch-relay.socket", wanted.listen, &plain)?;
     }
     let mut listeners = Vec::new();
     for socket in plain {
         said("listening on", &socket);
         listeners.push(Listener::plain(socket));
     }
-    let port = wanted.tls.as_ref().map_or(443, |(tls, _)| tls.listen.port());
     let (mut https, mut http) = (Vec::new(), Vec::new());
     for socket in web {
-        let here = socket.local_addr().map_err(SocketsError::Inherited)?.port();
-        if here == port { https.push(socket) } else { http.push(socket) }
+        let port = socket.local_addr().map_err(SocketsError::Inherited)?.port();
+        // What is said to 443 is meant for nobody else, whatever the configuration calls it.
+        let secure =
+            port == 443 || wanted.tls.as_ref().is_some_and(|(tls, _)| tls.listen.port() == port);
+        if secure { https.push(socket) } else { http.push(socket) }
+    }
+    if let Some((tls, _)) = &wanted.tls {
+        agree("tls.listen", "stillwatch-relay-web.socket", tls.listen, &https)?;
     }
     match &wanted.tls {
         Some((tls, server)) => {
@@ -123,17 +127,20 @@ fn said(what: &str, socket: &TcpListener) {
     }
 }
 
-/// Whether one of `passed` is where the configuration says.
-fn agree(wanted: SocketAddr, passed: &[TcpListener]) -> Result<(), SocketsError> {
-    let mut last = None;
+/// Whether all of `passed` are where the configuration says.
+fn agree(
+    key: &'static str,
+    unit: &'static str,
+    wanted: SocketAddr,
+    passed: &[TcpListener],
+) -> Result<(), SocketsError> {
     for socket in passed {
-        let address = socket.local_addr().map_err(SocketsError::Inherited)?;
-        if is_same(wanted, address) {
-            return Ok(());
+        let passed = socket.local_addr().map_err(SocketsError::Inherited)?;
+        if !is_same(wanted, passed) {
+            return Err(SocketsError::Conflict { key, unit, wanted, passed });
         }
-        last = Some(address);
     }
-    last.map_or(Ok(()), |passed| Err(SocketsError::Conflict { wanted, passed }))
+    Ok(())
 }
 
 /// All addresses are all addresses, of IPv4 or of both.

@@ -188,6 +188,43 @@ fn plain_http_is_sent_on() {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "415 https:", "{output:?}");
 }
 
+/// A slow line is no idle one: hyper is done with an answer long before the viewer has it.
+#[test]
+fn a_slow_viewer_gets_all_of_a_large_picture_over_http_2() {
+    let authority = Authority::default();
+    let (pem, key) = authority.certificate(DOMAIN, 2099);
+    let site = Site::start(
+        free_port(),
+        free_port(),
+        &format!(
+            "certificate_file = \"{}\"\nkey_file = \"{}\"\n[relay]\nheader_timeout = \"1s\"\n\
+             max_frame_bytes = 67108864\n",
+            pem.display(),
+            key.display()
+        ),
+    );
+    // Larger than what sockets keep, by comments behind the picture's first two bytes.
+    let card = stories::test_card("320x240");
+    let comment = [&[0xff, 0xfe, 0xff, 0xff][..], &[b'x'; 65_533]].concat();
+    let mut picture = card[..2].to_vec();
+    picture.extend(comment.repeat(480));
+    picture.extend(&card[2..]);
+    let posted =
+        request(site.relay.address, "POST", &format!("/?password={PASSWORD}"), &[], &picture);
+    assert_eq!(posted.unwrap().status(), 200);
+    let slowly = [
+        "--http2",
+        "--limit-rate",
+        "4M",
+        "--output",
+        "/dev/null",
+        "--write-out",
+        "%{size_download}",
+    ];
+    let came = site.curl(&authority.file(), "/live.jpeg", &slowly);
+    assert_eq!(came, Ok(picture.len().to_string()));
+}
+
 #[test]
 fn whose_certificate_is_renewed_while_it_is_asked() {
     let (https, http) = (free_port(), free_port());

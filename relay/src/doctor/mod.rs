@@ -114,7 +114,7 @@ async fn https(config: &TlsConfig) -> (Vec<Finding>, Option<(Way, Answer)>) {
         Source::Acme(acme) => (true, acme.roots.as_slice()),
         Source::Files(_) => (false, [].as_slice()),
     };
-    let known = tls::certificate(config);
+    let known = tls::certificate(config).await;
     let name = tls::name(config, known.as_ref().ok().and_then(Option::as_ref));
     let now = clock::wall_us() / 1_000_000;
     let mut found = vec![tls::judge_certificate(name.as_deref(), by_itself, &known, now)];

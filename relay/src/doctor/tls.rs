@@ -18,10 +18,10 @@ pub(super) struct Known {
 }
 
 /// The certificate that the relay has; `None`: it has none yet.
-pub(super) fn certificate(config: &TlsConfig) -> Result<Option<Known>, String> {
+pub(super) async fn certificate(config: &TlsConfig) -> Result<Option<Known>, String> {
     let found = match &config.source {
         Source::Files(files) => Some(files.read()?),
-        Source::Acme(acme) => acme.kept(),
+        Source::Acme(acme) => acme.kept().await,
     };
     Ok(found.map(|found| Known { validity: found.validity, names: found.names }))
 }

@@ -23,7 +23,7 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_util::sync::CancellationToken;
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, Validity};
 use super::renew::{Renewal, is_late};
 use super::{Proof, Shown};
 use crate::client::{causes, client};
@@ -39,6 +39,12 @@ const POLL: RetryPolicy = RetryPolicy::new().timeout(Duration::from_secs(120));
 
 /// For a whole order.
 const ORDER_WITHIN: Duration = Duration::from_secs(300);
+
+/// For each file.
+const DISK_WITHIN: Duration = Duration::from_secs(10);
+
+/// What could not be written is tried again so often.
+const KEEP_AGAIN: Duration = Duration::from_secs(60);
 
 /// At most one line about the same trouble in this time.
 const LINE_SPACING: Duration = Duration::from_secs(6 * 3600);
@@ -86,9 +92,10 @@ fn said(error: &AcmeError) -> String {
 
 impl AcmeConfig {
     /// The certificate of an earlier run.
-    pub(crate) fn kept(&self) -> Option<Certificate> {
+    pub(crate) async fn kept(&self) -> Option<Certificate> {
         let path = self.certificate_file();
-        let pem = fs::read(&path).ok()?;
+        let file = path.clone();
+        let pem = blocking(move || fs::read(file)).await.ok()?;
         let read = Certificate::read(&pem, &pem);
         let wrong = read.as_ref().err();
         if let Some(wrong) = wrong {
@@ -112,16 +119,21 @@ impl AcmeConfig {
         self.folder().join("account.json")
     }
 
-    fn keep(&self, path: PathBuf, content: &[u8]) -> Result<(), OrderError> {
-        let kept = fs::create_dir_all(self.folder())
-            .and_then(|()| keep_secret(&path, content, Survives::PowerCut));
-        kept.map_err(|error| OrderError::Kept { path, source: error })
+    /// Writes a file, away from the async threads: a disk may hang.
+    async fn keep(&self, path: PathBuf, content: Vec<u8>) -> Result<(), OrderError> {
+        let (folder, to) = (self.folder(), path.clone());
+        let written = blocking(move || {
+            fs::create_dir_all(folder)?;
+            keep_secret(&to, &content, Survives::PowerCut)
+        });
+        written.await.map_err(|source| OrderError::Kept { path, source })
     }
 
     async fn account(&self) -> Result<Account, OrderError> {
         let http = client(&self.roots, REQUEST_WITHIN).map_err(OrderError::Http)?;
         let builder = Account::builder_with_http(Box::new(Http(http)));
-        let kept = fs::read(self.account_file()).ok();
+        let file = self.account_file();
+        let kept = blocking(move || fs::read(file)).await.ok();
         // A damaged file costs a new account, and nothing else.
         let kept = kept.and_then(|kept| serde_json::from_slice::<AccountCredentials>(&kept).ok());
         if let Some(credentials) = kept {
@@ -136,7 +148,10 @@ impl AcmeConfig {
         };
         let (account, credentials) = builder.create(&new, self.directory.clone(), None).await?;
         let json = serde_json::to_vec(&credentials).map_err(AcmeError::Json)?;
-        self.keep(self.account_file(), &json)?;
+        // Without it the next order makes another account, and that is all.
+        if let Err(error) = self.keep(self.account_file(), json).await {
+            tracing::warn!("the account at the authority can't be kept: {error}");
+        }
         Ok(account)
     }
 
@@ -183,8 +198,8 @@ impl AcmeConfig {
         Ok(format!("{}\n{chain}", key.serialize_pem()))
     }
 
-    /// The same with a deadline, over either port, and the certificate kept and shown.
-    async fn renew(&self, shown: &Shown) -> Result<(), OrderError> {
+    /// The same with a deadline, over either port, and the certificate shown. Returns what has to be kept.
+    async fn renew(&self, shown: &Shown) -> Result<Vec<u8>, OrderError> {
         let by = async |way| {
             let ordered = tokio::time::timeout(ORDER_WITHIN, self.order(shown, way)).await;
             // Nobody asks for them any more.
@@ -200,9 +215,24 @@ impl AcmeConfig {
         };
         let certificate =
             Certificate::read(pem.as_bytes(), pem.as_bytes()).map_err(OrderError::Certificate)?;
-        // Shown even if it can't be kept.
         shown.show(certificate);
-        self.keep(self.certificate_file(), pem.as_bytes())
+        Ok(pem.into_bytes())
+    }
+
+    /// Whether a certificate is for all names that there are now.
+    fn is_for(&self, certificate: &Certificate) -> bool {
+        self.domains.iter().all(|domain| certificate.names.contains(domain))
+    }
+}
+
+/// What a disk is asked for, within [`DISK_WITHIN`].
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    match tokio::time::timeout(DISK_WITHIN, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(_)) => Err(io::Error::other("it was cut off")),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the disk does not answer")),
     }
 }
 
@@ -241,11 +271,24 @@ fn proof_key(domain: &str, digest: &[u8]) -> Result<Arc<CertifiedKey>, OrderErro
 /// Has a certificate all the time, as far as that depends on this side.
 pub(crate) async fn run(config: AcmeConfig, shown: Arc<Shown>, stop: CancellationToken) {
     let (mut renewal, mut trouble) = (Renewal::default(), Episode::new(LINE_SPACING));
-    let names = config.domains.join(", ");
+    let mut unkept: Option<Vec<u8>> = None;
     loop {
+        if let Some(pem) = unkept.take()
+            && let Err(error) = config.keep(config.certificate_file(), pem.clone()).await
+        {
+            unkept = Some(pem);
+            if trouble.enter(clock::mono(), error.to_string()).is_some() {
+                tracing::error!(
+                    "the certificate is shown, but not kept through a restart: {error}"
+                );
+            }
+        }
         let unix_s = clock::wall_us() / 1_000_000;
-        let validity = shown.certificate().map(|certificate| certificate.validity);
+        let present = shown.certificate();
+        // One that lacks a name is shown until there is another.
+        let validity = present.filter(|one| config.is_for(one)).map(|one| one.validity);
         let wait = renewal.wait(validity, unix_s, clock::mono());
+        let wait = if unkept.is_some() { wait.min(KEEP_AGAIN) } else { wait };
         if !wait.is_zero() {
             tokio::select! {
                 () = tokio::time::sleep(wait) => continue,
@@ -257,35 +300,50 @@ pub(crate) async fn run(config: AcmeConfig, shown: Arc<Shown>, stop: Cancellatio
             () = stop.cancelled() => return,
         };
         match outcome {
-            Ok(()) => {
-                renewal.succeeded();
+            Ok(pem) => {
+                unkept = Some(pem);
+                renewal.succeeded(clock::mono());
                 trouble.leave(clock::mono());
-                let until = shown.certificate().map_or(0, |one| one.validity.until);
-                let until = jiff::Timestamp::from_second(until).unwrap_or_default();
-                tracing::info!(
-                    "a certificate for {names}, valid until {until}, is shown from now on"
-                );
+                say_shown(&config, &shown);
             }
             Err(error) => {
                 renewal.failed(clock::mono());
-                let what = match validity {
-                    None => "HTTPS is not answered",
-                    Some(validity) if is_late(validity, unix_s) => "the present one runs out soon",
-                    Some(_) => "the present one is shown meanwhile",
-                };
                 let sentence = error.to_string();
                 if trouble.enter(clock::mono(), sentence.clone()).is_some() {
                     let wait = renewal.wait(None, unix_s, clock::mono());
-                    tracing::error!(
-                        "no new certificate for {names}: {sentence}; {what}; trying again in {}",
-                        duration_text(Duration::from_secs(
-                            wait.as_millis().div_ceil(1_000).try_into().unwrap_or(0)
-                        ))
-                    );
+                    let lacks = shown.certificate().is_some();
+                    say_failed(&config, &sentence, validity, lacks, unix_s, wait);
                 }
             }
         }
     }
+}
+
+fn say_shown(config: &AcmeConfig, shown: &Shown) {
+    let until = shown.certificate().map_or(0, |one| one.validity.until);
+    let until = jiff::Timestamp::from_second(until).unwrap_or_default();
+    let names = config.domains.join(", ");
+    tracing::info!("a certificate for {names}, valid until {until}, is shown from now on");
+}
+
+fn say_failed(
+    config: &AcmeConfig,
+    sentence: &str,
+    validity: Option<Validity>,
+    lacks: bool,
+    unix_s: i64,
+    wait: Duration,
+) {
+    let names = config.domains.join(", ");
+    let what = match validity {
+        None if lacks => "the present one is not for all of them",
+        None => "HTTPS is not answered",
+        Some(validity) if is_late(validity, unix_s) => "the present one runs out soon",
+        Some(_) => "the present one is shown meanwhile",
+    };
+    let seconds = wait.as_millis().div_ceil(1_000).try_into().unwrap_or(0);
+    let again = duration_text(Duration::from_secs(seconds));
+    tracing::error!("no new certificate for {names}: {sentence}; {what}; trying again in {again}");
 }
 
 /// The relay's client, as instant-acme wants it.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ladder::Episode;
 use runtime::clock;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Shown;
@@ -71,20 +72,23 @@ fn whole(path: &Path) -> Result<Vec<u8>, String> {
 pub(crate) async fn run(files: Files, shown: Arc<Shown>, stop: CancellationToken) {
     let mut trouble = Episode::new(LINE_SPACING);
     let mut seen = None;
+    let mut look: Option<JoinHandle<_>> = None;
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             () = stop.cancelled() => return,
         }
-        let (looking, before) = (files.clone(), seen);
-        let look = tokio::task::spawn_blocking(move || {
-            let stamps = looking.stamps();
-            (before != Some(stamps)).then(|| (stamps, looking.read()))
+        // One at a time: a disk that hangs keeps its thread, and it is the store's to tell.
+        let looking = look.get_or_insert_with(|| {
+            let (files, before) = (files.clone(), seen);
+            tokio::task::spawn_blocking(move || {
+                let stamps = files.stamps();
+                (before != Some(stamps)).then(|| (stamps, files.read()))
+            })
         });
-        // A disk that hangs is the store's to tell.
-        let Ok(Ok(Some((stamps, read)))) = tokio::time::timeout(READ_WITHIN, look).await else {
-            continue;
-        };
+        let Ok(looked) = tokio::time::timeout(READ_WITHIN, looking).await else { continue };
+        look = None;
+        let Ok(Some((stamps, read))) = looked else { continue };
         match read {
             Ok(certificate) => {
                 // The first look is at what is shown already.

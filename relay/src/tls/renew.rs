@@ -12,6 +12,9 @@ use super::certificate::Validity;
 const RETRY_MIN: Duration = Duration::from_secs(20 * 60);
 const RETRY_MAX: Duration = Duration::from_secs(12 * 3600);
 
+/// Least time between two certificates: Let's Encrypt gives five for the same names in a week.
+const AGAIN: Duration = Duration::from_secs(2 * 86_400);
+
 /// The wall clock may be set at any time, so it is looked at so often.
 const LOOK: Duration = Duration::from_secs(3600);
 
@@ -23,6 +26,7 @@ const LATE: i64 = 7 * 86_400;
 pub(super) struct Renewal {
     failures: u32,
     failed: Option<Mono>,
+    succeeded: Option<Mono>,
 }
 
 impl Renewal {
@@ -36,7 +40,13 @@ impl Renewal {
         let retry = self.failed.map_or(Duration::ZERO, |failed| {
             doubled.min(RETRY_MAX).saturating_sub(now.since(failed))
         });
-        due.max(retry).min(LOOK)
+        // One that is due as soon as it is there: a clock is wrong, and asking again brings no other.
+        let renewed = self.succeeded.map_or(Duration::ZERO, |at| {
+            let third = validity.map_or(0, |validity| (validity.until - validity.from) / 3);
+            let least = AGAIN.min(Duration::from_secs(u64::try_from(third).unwrap_or(0)));
+            least.saturating_sub(now.since(at))
+        });
+        due.max(retry).max(renewed).min(LOOK)
     }
 
     /// An attempt failed.
@@ -46,8 +56,8 @@ impl Renewal {
     }
 
     /// One succeeded.
-    pub(super) fn succeeded(&mut self) {
-        *self = Renewal::default();
+    pub(super) fn succeeded(&mut self, now: Mono) {
+        *self = Renewal { succeeded: Some(now), ..Renewal::default() };
     }
 }
 
@@ -98,8 +108,29 @@ mod tests {
             |from: u64| attempts.iter().filter(|at| (from..from + 3600).contains(at)).count();
         assert!(attempts.iter().all(|at| in_an_hour(*at) <= 2), "{attempts:?}");
         assert!(attempts.len() > 60, "it goes on: {}", attempts.len());
-        renewal.succeeded();
-        assert_eq!(renewal.wait(Some(QUARTER), 60 * DAY, at(now)), Duration::ZERO);
+        renewal.succeeded(at(now));
+        assert_eq!(renewal.wait(Some(QUARTER), DAY, at(now)), LOOK);
+        assert_eq!(renewal.wait(Some(QUARTER), 60 * DAY, at(now + 3 * 86_400)), Duration::ZERO);
+    }
+
+    /// The relay's clock runs two months ahead: a new certificate is due at once, and so is the next.
+    #[test]
+    fn a_wrong_clock_does_not_order_again_and_again() {
+        let mut renewal = Renewal::default();
+        let (mut now, mut orders) = (0, 0);
+        while now < 7 * 86_400 {
+            let wait = renewal.wait(Some(QUARTER), 70 * DAY, at(now));
+            if wait.is_zero() {
+                orders += 1;
+                renewal.succeeded(at(now));
+            }
+            now += wait.as_secs().max(1);
+        }
+        assert_eq!(orders, 4);
+        // Short ones are not held up.
+        let minute = Validity { from: 0, until: 60 };
+        renewal.succeeded(at(now));
+        assert_eq!(renewal.wait(Some(minute), 45, at(now + 45)), Duration::ZERO);
     }
 
     #[test]

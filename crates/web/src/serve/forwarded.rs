@@ -22,7 +22,9 @@ pub(super) fn is_proxy(proxies: &[IpNet], address: IpAddr) -> bool {
 pub(super) fn client(headers: &HeaderMap, proxies: &[IpNet]) -> Option<IpAddr> {
     let mut first = None;
     for value in headers.get_all(FOR).iter().rev() {
-        for word in value.to_str().ok()?.rsplit(',') {
+        // By bytes: what a client claims before it may be no text at all.
+        for word in value.as_bytes().rsplit(|byte| *byte == b',') {
+            let word = std::str::from_utf8(word).ok()?;
             let address = word.trim().parse::<IpAddr>().ok()?.to_canonical();
             if !is_proxy(proxies, address) {
                 return Some(address);
@@ -55,6 +57,7 @@ mod tests {
             (&["198.51.100.1, 192.0.2.7"], Some("192.0.2.7")),
             (&["198.51.100.1", "192.0.2.7, 10.0.0.2"], Some("192.0.2.7")),
             (&["garbage, 192.0.2.7"], Some("192.0.2.7")),
+            (&["\u{ff}, 192.0.2.7"], Some("192.0.2.7")),
             (&["::ffff:192.0.2.7"], Some("192.0.2.7")),
             (&["2001:db8::7"], Some("2001:db8::7")),
             (&["10.0.0.3, 10.0.0.2"], Some("10.0.0.3")),
@@ -66,7 +69,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             for value in sent {
-                headers.append(FOR, HeaderValue::from_static(value));
+                headers.append(FOR, HeaderValue::from_bytes(value.as_bytes()).unwrap());
             }
             let expected = expected.map(|address| address.parse().unwrap());
             assert_eq!(client(&headers, &proxies), expected, "{sent:?}");

@@ -47,6 +47,9 @@ const LATECOMER: Duration = Duration::from_millis(500);
 /// How often it is looked whether it is there.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// One answer of several may be held for so many times the time-out.
+const PATIENCE: u32 = 10;
+
 /// Spoken by who checks whether a name is ours (RFC 8737): the handshake is all of it.
 pub const ACME: &[u8] = b"acme-tls/1";
 const H2: &[u8] = b"h2";
@@ -153,6 +156,7 @@ impl Talk {
     where
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let wire = Arc::clone(&peer.wire);
         let service = self.introduced(peer);
         let requests = Arc::clone(&service.requests);
         let connection = http2::Builder::new(TokioExecutor::new())
@@ -162,20 +166,21 @@ impl Talk {
             .max_send_buf_size(MAX_WAITING)
             .serve_connection(TokioIo::new(io), service);
         let mut connection = Box::pin(connection);
-        let mut seen = 0;
+        let mut seen = (0, 0);
         loop {
             tokio::select! {
                 ended = connection.as_mut() => return ended,
                 () = stop.cancelled() => break,
                 // hyper has no such limit for HTTP/2.
                 () = tokio::time::sleep(self.header_timeout) => {
-                    let begun = requests.begun.load(Ordering::Relaxed);
-                    if requests.open.load(Ordering::Relaxed) == 0 && begun == seen {
+                    let now = (requests.begun.load(Ordering::Relaxed), wire.written());
+                    // What was answered may still be on its way to a slow peer.
+                    let quiet = now == seen && wire.queue().unacknowledged == 0;
+                    if quiet && requests.open.load(Ordering::Relaxed) == 0 {
                         break;
                     }
-                    seen = begun;
-                    // A window that is shut holds an answer as a full buffer does, and its connection takes all.
-                    if requests.longest_held(clock::mono()) > self.peer_timeout {
+                    seen = now;
+                    if requests.are_stuck(clock::mono(), self.peer_timeout) {
                         self.observer.stalled();
                         return Ok(());
                     }
@@ -225,8 +230,14 @@ impl Requests {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn longest_held(&self, now: Mono) -> Duration {
-        self.held().values().map(|since| now.since(*since)).max().unwrap_or_default()
+    /// Whether the peer takes nothing any more: a window that is shut holds an answer as a full buffer does. As long
+    /// as it takes another answer it has more time, because a browser's tabs share the connection.
+    fn are_stuck(&self, now: Mono, timeout: Duration) -> bool {
+        let held = self.held();
+        let all = held.len() >= self.open.load(Ordering::Relaxed);
+        let times = held.values().map(|since| now.since(*since));
+        let (shortest, longest) = (times.clone().min(), times.max());
+        longest > Some(timeout * PATIENCE) || (all && shortest > Some(timeout))
     }
 }
 
