@@ -268,6 +268,9 @@ fn list(content: &Content) -> String {
             .to_owned();
     }
     let mut text = String::new();
+    if let Some(problem) = &content.used_problem {
+        let _ = writeln!(text, "it is not known when they were used: {problem}");
+    }
     for entry in entries {
         let Entry { place, number, created_us, .. } = entry;
         let uses = uses(entry, content);

@@ -2,7 +2,7 @@
 //! command line and the relay both write it, each under a lock; its owner alone may read it. Everything here waits for
 //! the disk.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, rename};
 use std::io::ErrorKind::{AlreadyExists, NotADirectory, NotFound};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -18,6 +18,10 @@ use crate::words::NoRandom;
 
 /// Longest file that is read.
 const MAX_FILE: u64 = 8 << 20;
+
+/// When passwords were used; and what can't be read of that, once there is a new one.
+const USED: &str = "used.json";
+const DAMAGED: &str = "used.json.damaged";
 
 /// What can go wrong with it. Each names the place and the fix.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +49,8 @@ pub(super) struct Content {
     /// Of links; without one none is good.
     pub links: Option<Key>,
     pub used: Used,
+    /// Why nothing is known of uses.
+    pub used_problem: Option<String>,
 }
 
 /// See the module's documentation.
@@ -84,12 +90,13 @@ impl Folder {
             let why = "there is none, and without it the passwords in passwords.json fit nobody";
             return Err(FolderError::Garbage(self.file("passwords.key"), why.to_owned()));
         }
-        Ok(Content {
-            list,
-            key: hashing,
-            links: self.parsed("links.key", key)?,
-            used: self.parsed("used.json", Used::parse)?.unwrap_or_default(),
-        })
+        let links = self.parsed("links.key", key)?;
+        // Cameras go on without it.
+        let (used, used_problem) = match self.parsed(USED, Used::parse) {
+            Ok(used) => (used.unwrap_or_default(), None),
+            Err(error) => (Used::default(), Some(error.to_string())),
+        };
+        Ok(Content { list, key: hashing, links, used, used_problem })
     }
 
     /// `None` if there is no such file.
@@ -154,8 +161,14 @@ impl Locked<'_> {
         self.folder.write("passwords.json", &list.to_json())
     }
 
+    /// What can't be read of it is set aside, and replaces what was set aside before.
     pub(super) fn write_used(&self, used: &Used) -> Result<(), FolderError> {
-        self.folder.write("used.json", &used.to_json())
+        let folder = self.folder;
+        if folder.parsed(USED, Used::parse).is_err() {
+            let path = folder.file(USED);
+            rename(&path, folder.file(DAMAGED)).map_err(|error| FolderError::Io(path, error))?;
+        }
+        folder.write(USED, &used.to_json())
     }
 
     /// Makes the key of the passwords.
@@ -213,7 +226,7 @@ mod tests {
 
     #[test]
     fn what_is_damaged_is_named_and_stays() {
-        for name in ["passwords.json", "passwords.key", "links.key", "used.json"] {
+        for name in ["passwords.json", "passwords.key", "links.key"] {
             let (_data, folder) = folder();
             drop(folder.lock().unwrap());
             for garbage in ["", "{", "\u{0}\u{0}", "null"] {
@@ -231,5 +244,26 @@ mod tests {
         locked.write_list(&list).unwrap();
         fs::remove_file(folder.file("passwords.key")).unwrap();
         assert!(folder.read().unwrap_err().to_string().contains("passwords.key"));
+    }
+    #[test]
+    fn damaged_uses_are_set_aside_and_stop_nothing() {
+        for garbage in ["", "{", "\u{0}\u{0}", "null"] {
+            let (_data, folder) = folder();
+            let locked = folder.lock().unwrap();
+            let key = locked.new_password_key().unwrap();
+            fs::write(folder.file(USED), garbage).unwrap();
+            let content = folder.read().unwrap();
+            assert_eq!((content.key, content.used), (Some(key), Used::default()));
+            assert!(content.used_problem.unwrap().contains("used.json: this is not"));
+            assert_eq!(fs::read_to_string(folder.file(USED)).unwrap(), garbage, "only read");
+            let mut used = Used::default();
+            used.note("a", &"garden".parse().unwrap(), 1);
+            for _ in 0..2 {
+                locked.write_used(&used).unwrap();
+                let content = folder.read().unwrap();
+                assert_eq!((&content.used, content.used_problem), (&used, None));
+                assert_eq!(fs::read_to_string(folder.file(DAMAGED)).unwrap(), garbage);
+            }
+        }
     }
 }

@@ -114,6 +114,9 @@ impl Thread {
                     // Only this thread writes it, and what it could not write it still knows.
                     content.used = before.content.used.clone();
                 }
+                if let (false, Some(problem)) = (before.read, &content.used_problem) {
+                    tracing::warn!("access: who used which password when is forgotten: {problem}");
+                }
                 self.shared.set(Known { content, read: true, problem: None });
                 self.stamps = Some(stamps);
             }
