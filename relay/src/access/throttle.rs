@@ -4,7 +4,7 @@
 //! is beyond is refused without being compared. But from where the right password came lately, everything is compared:
 //! else somebody behind the same address could lock a camera out. Wrong ones from there are answered late.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -22,8 +22,9 @@ const EACH: Duration = Duration::from_secs(1);
 /// So long an address counts as one that knew the right password.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 
-/// Addresses that guessed, and ones that knew. What is beyond the first shares one bucket; beyond the second, the one
-/// that has not been heard of for longest is forgotten. Only who knows a password gets into the second.
+/// Addresses that guessed, and ones that knew. When there is no place for one more, the one that has been quiet for
+/// longest is forgotten: who comes new is never refused because of others. Who guesses from more networks than there are
+/// places is held up by none of this. Only who knows a password gets into the second.
 const MAX_GUESSING: usize = 16_384;
 const MAX_KNOWING: usize = 4_096;
 
@@ -65,8 +66,8 @@ pub(super) struct Ended {
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
     guessing: HashMap<IpAddr, Guesses>,
-    /// Of all addresses for which there was no place.
-    others: Guesses,
+    /// The same addresses by when they guessed last.
+    quietest: BTreeSet<(Mono, IpAddr)>,
     knowing: HashMap<IpAddr, Mono>,
 }
 
@@ -76,7 +77,6 @@ impl Guesses {
         if self.count == 0 {
             self.began = now;
         }
-        self.last = now;
         self.count += 1;
         let first = !allowed && !self.beyond;
         self.beyond |= !allowed;
@@ -94,22 +94,14 @@ impl Throttle {
     ) -> (Verdict, bool) {
         let from = site(from);
         let knows = self.knowing.get(&from).is_some_and(|at| now.since(*at) < REMEMBERED);
-        let full = self.guessing.len() >= MAX_GUESSING;
         // The entry is made only by a guess: who knows the password needs none.
-        let free = match self.guessing.get(&from) {
-            Some(guesses) => guesses.rate.is_free(now, EACH, BURST),
-            None if full => self.others.rate.is_free(now, EACH, BURST),
-            None => true,
-        };
+        let guesses = self.guessing.get(&from);
+        let free = guesses.is_none_or(|guesses| guesses.rate.is_free(now, EACH, BURST));
         if (knows || free) && is_right() {
             self.knew(from, now);
             return (Verdict::Right, false);
         }
-        let guesses = if full && !self.guessing.contains_key(&from) {
-            &mut self.others
-        } else {
-            self.guessing.entry(from).or_default()
-        };
+        let guesses = self.guesses_from(from, now);
         let allowed = guesses.rate.take(now, EACH, BURST);
         let begins = guesses.one(now, allowed);
         let verdict = match (allowed, knows) {
@@ -118,6 +110,21 @@ impl Throttle {
             (false, false) => Verdict::Refused,
         };
         (verdict, begins)
+    }
+
+    /// What is known of an address that guesses now. Nothing is said of the end of one that is forgotten for it.
+    fn guesses_from(&mut self, from: IpAddr, now: Mono) -> &mut Guesses {
+        if let Some(guesses) = self.guessing.get(&from) {
+            self.quietest.remove(&(guesses.last, from));
+        } else if self.guessing.len() >= MAX_GUESSING
+            && let Some((_, quietest)) = self.quietest.pop_first()
+        {
+            self.guessing.remove(&quietest);
+        }
+        self.quietest.insert((now, from));
+        let guesses = self.guessing.entry(from).or_default();
+        guesses.last = now;
+        guesses
     }
 
     fn knew(&mut self, from: IpAddr, now: Mono) {
@@ -135,15 +142,15 @@ impl Throttle {
         let mut ended = Vec::new();
         self.guessing.retain(|from, guesses| {
             let over = now.since(guesses.last) >= OVER_AFTER;
+            let Guesses { began, last, count, .. } = *guesses;
+            if over {
+                self.quietest.remove(&(last, *from));
+            }
             if over && guesses.beyond {
-                let Guesses { began, last, count, .. } = *guesses;
                 ended.push(Ended { from: *from, count, lasted: last.since(began) });
             }
             !over
         });
-        if now.since(self.others.last) >= OVER_AFTER {
-            self.others = Guesses::default();
-        }
         self.knowing.retain(|_, at| now.since(*at) < REMEMBERED);
         ended
     }
@@ -242,21 +249,34 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_shares_what_is_left_and_takes_no_memory() {
+    fn a_crowd_keeps_nobody_out_and_takes_no_memory() {
         let mut throttle = Throttle::default();
-        let camera = address(u32::MAX >> 9);
-        throttle.judge(camera, at(0), || true);
-        let crowd = u32::try_from(MAX_GUESSING).unwrap();
+        let network = |n: u32| {
+            let bits = ((0x2001_0db8_0000_u128 << 16) | u128::from(n)) << 64;
+            IpAddr::from(std::net::Ipv6Addr::from_bits(bits))
+        };
+        let (loud, crowd) = (address(1), u32::try_from(MAX_GUESSING).unwrap() + 20_000);
+        let mut compared = 0;
         for n in 0..crowd {
-            assert_eq!(throttle.judge(address(n), at(0), || false).0, Verdict::Wrong);
+            // All of one /48: one guess each, again and again.
+            let now = at(u64::from(n));
+            assert_eq!(throttle.judge(network(n), now, || false).0, Verdict::Wrong);
+            if n % 100 == 0 {
+                throttle.judge(loud, now, || {
+                    compared += 1;
+                    false
+                });
+                assert_eq!(throttle.judge(address(2 + n), now, || true).0, Verdict::Right, "{n}");
+            }
         }
-        let more = (crowd..crowd + 1_000)
-            .filter(|n| throttle.judge(address(*n), at(0), || false).0 == Verdict::Wrong);
-        assert_eq!(more.count(), 10);
         assert_eq!(throttle.guessing.len(), MAX_GUESSING);
-        assert_eq!(throttle.judge(camera, at(0), || true).0, Verdict::Right);
-        throttle.sweep(at(60_000));
-        assert_eq!(throttle.judge(address(crowd), at(60_000), || true).0, Verdict::Right);
+        assert_eq!(throttle.quietest.len(), MAX_GUESSING);
+        // Only who was quiet is forgotten.
+        assert!(!throttle.guessing.contains_key(&network(0)));
+        assert!(throttle.guessing.contains_key(&network(crowd - 1)));
+        assert!(compared <= u64::from(BURST) + u64::from(crowd) / 1_000, "{compared}");
+        throttle.sweep(at(60_000 + u64::from(crowd)));
+        assert_eq!((throttle.guessing.len(), throttle.quietest.len()), (0, 0));
     }
 
     #[test]
