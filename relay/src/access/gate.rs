@@ -40,7 +40,7 @@ impl Realm {
         match self {
             Realm::Uploads => "passwords for uploads",
             Realm::Owner => "passwords of the owner",
-            Realm::Viewing => "passwords or links for viewing",
+            Realm::Viewing => "passwords for viewing",
         }
     }
 }
@@ -89,7 +89,7 @@ impl Gate {
         verdict
     }
 
-    /// The same for who waits somewhere else.
+    /// The same without waiting, for who is bounded by another realm.
     pub(super) fn judge_now(
         &self,
         realm: Realm,

@@ -255,3 +255,62 @@ async fn guessing_is_slowed_down_and_a_camera_is_not() {
         assert_eq!(nothing, Err(Refused::Password));
     }
 }
+
+#[tokio::test]
+async fn damaged_uses_stop_no_uploads() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = Folder::in_data(data.path());
+    let name = keep(&folder, &[("doors", Place::Camera(id("door")), false)]).all()[0].name();
+    std::fs::write(data.path().join("access/used.json"), "{").unwrap();
+    let access = start(data.path(), Some("plain")).await;
+    assert_eq!(upload(&access, "door", "password=doors").await, Ok(()));
+    assert_eq!(upload(&access, "shed", "password=plain").await, Ok(()));
+    becomes_true("its use in the file", SOON, || {
+        folder.read().unwrap().used.cameras(&name).any(|(camera, _)| *camera == id("door"))
+    });
+    let aside = data.path().join("access/used.json.damaged");
+    assert_eq!(std::fs::read_to_string(aside).unwrap(), "{");
+}
+
+fn basic_auth(password: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.typed_insert(Authorization::basic("anybody", password));
+    headers
+}
+
+#[tokio::test]
+async fn the_owners_password_is_guessed_late_from_the_owners_address() {
+    let data = tempfile::tempdir().unwrap();
+    let config = AccessConfig {
+        data_dir: data.path().into(),
+        password: None,
+        own: BTreeMap::new(),
+        owner: Some(secret("owner")),
+        view: Some(secret("view")),
+        view_own: BTreeMap::new(),
+        hosts: Hosts::default(),
+    };
+    let (access, looked) = Access::start(&config, Metrics::new().unwrap().guesses).unwrap();
+    looked.await.unwrap();
+    access.owner(&basic_auth("owner"), PEER).await.unwrap();
+    let guess = |access: Arc<Access>, password: &'static str, peer: IpAddr| async move {
+        let began = clock::mono();
+        let eyes = access.eyes(&basic_auth(password), "", peer, Some(&id("garden"))).await;
+        (eyes.sees(&access, &id("garden")), clock::mono().since(began))
+    };
+    // By the pages of private cameras, which have compared what they may: all at once.
+    let mut guesses = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        guesses.spawn(guess(Arc::clone(&access), "wrong", PEER));
+    }
+    let all = guesses.join_all().await;
+    let late = all.iter().filter(|(_, took)| *took >= Duration::from_secs(1)).count();
+    assert!(all.iter().all(|(seen, _)| !seen) && late >= 20, "{late} of {}", all.len());
+    // The owner is heard all the same, a stranger is not.
+    assert!(guess(Arc::clone(&access), "owner", PEER).await.0);
+    let stranger: IpAddr = "198.51.100.1".parse().unwrap();
+    for _ in 0..40 {
+        guess(Arc::clone(&access), "wrong", stranger).await;
+    }
+    assert!(!guess(Arc::clone(&access), "owner", stranger).await.0, "not even compared");
+}

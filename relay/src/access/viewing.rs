@@ -15,7 +15,7 @@ use runtime::clock;
 use runtime::event::Event;
 
 use super::gate::Realm;
-use super::link::{self, Checked, Link};
+use super::link::{self, Link};
 use super::throttle::Verdict;
 use super::{Access, basic, too_many};
 use crate::password::Padded;
@@ -67,9 +67,7 @@ pub(crate) struct Permit {
 impl Permit {
     /// Whether it holds at this moment.
     pub(crate) fn holds(&self) -> bool {
-        self.link.as_ref().is_none_or(|(access, given)| {
-            matches!(access.check_link(&given.text), Checked::Good(_))
-        })
+        self.link.as_ref().is_none_or(|(access, given)| access.check_link(&given.text).is_some())
     }
 
     /// Waits until it holds no more.
@@ -102,7 +100,7 @@ impl Access {
         self.view.is_some() || !self.view_own.is_empty()
     }
 
-    fn check_link(&self, text: &str) -> Checked {
+    fn check_link(&self, text: &str) -> Option<Link> {
         link::check(text, self.shared.get().content.links.as_ref(), now_s())
     }
 
@@ -118,7 +116,7 @@ impl Access {
         if !self.has_private() || wanted.is_some_and(|camera| !self.is_private(camera)) {
             return eyes;
         }
-        self.take_links(&mut eyes, headers, query, peer).await;
+        self.take_links(&mut eyes, headers, query);
         let linked = wanted.is_some_and(|camera| eyes.link(camera).is_some());
         if let (false, Some(given)) = (linked, basic(headers)) {
             self.take_password(&mut eyes, &given, peer, wanted).await;
@@ -131,27 +129,23 @@ impl Access {
         eyes
     }
 
-    async fn take_links(&self, eyes: &mut Eyes, headers: &HeaderMap, query: &str, peer: IpAddr) {
+    /// None of them is a guess: nobody guesses 128 bits. And browsers send old ones for long, innocently: cookies for as
+    /// long as they have them, keys for as long as they stand in other sites' pages.
+    fn take_links(&self, eyes: &mut Eyes, headers: &HeaderMap, query: &str) {
         let key = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "key");
         if let Some((_, text)) = key {
             match self.check_link(&text) {
-                Checked::Good(link) => {
+                Some(link) => {
                     eyes.links.push(Given { link, text: text.into_owned(), in_address: true });
                 }
-                Checked::Expired => eyes.denied = Denied::Link,
-                Checked::Forged => {
-                    let verdict = self.gate.judge(Realm::Viewing, peer, || false).await;
-                    let refused = verdict == Verdict::Refused;
-                    eyes.denied = if refused { Denied::TooMany } else { Denied::Link };
-                }
+                None => eyes.denied = Denied::Link,
             }
         }
-        // Old cookies are no guesses: browsers send them for as long as they have them.
         let cookies = headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
         for cookie in cookies.flat_map(|cookies| cookies.split(';')) {
             let Some((name, text)) = cookie.trim().split_once('=') else { continue };
             if name.starts_with("stillwatch-")
-                && let Checked::Good(link) = self.check_link(text)
+                && let Some(link) = self.check_link(text)
                 && name == cookie_name(&link.camera)
             {
                 eyes.links.push(Given { link, text: text.to_owned(), in_address: false });
@@ -166,13 +160,8 @@ impl Access {
         peer: IpAddr,
         wanted: Option<&CameraId>,
     ) {
-        // The owner's is guessed no faster here than on the owner's own page.
-        let is_owner = || {
-            let right = |owner: &Padded| {
-                self.gate.judge_now(Realm::Owner, peer, || owner.is(given)) == Verdict::Right
-            };
-            self.owner.as_ref().is_some_and(right)
-        };
+        // The owner's is guessed no faster here than on the owner's own page: its own realm judges it.
+        let owners = |owner: &Padded| owner.is(given);
         let verdict = self
             .gate
             .judge(Realm::Viewing, peer, || {
@@ -184,18 +173,30 @@ impl Access {
                     Some(camera) => eyes.sees(self, camera),
                     None => eyes.site || !eyes.cameras.is_empty(),
                 };
-                eyes.all = !right && is_owner();
+                // Viewing bounds how often this comes, or answers late.
+                let is_owner = |owner| {
+                    self.gate.judge_now(Realm::Owner, peer, || owners(owner)) == Verdict::Right
+                };
+                eyes.all = !right && self.owner.as_ref().is_some_and(is_owner);
                 right || eyes.all
             })
             .await;
         eyes.denied = match verdict {
             Verdict::Right => return,
             // Whoever guesses behind the owner's address does not lock the owner out.
-            Verdict::Refused if is_owner() => {
-                eyes.all = true;
-                return;
+            Verdict::Refused => {
+                eyes.all = match &self.owner {
+                    Some(owner) => {
+                        let verdict = self.gate.judge(Realm::Owner, peer, || owners(owner)).await;
+                        verdict == Verdict::Right
+                    }
+                    None => false,
+                };
+                if eyes.all {
+                    return;
+                }
+                Denied::TooMany
             }
-            Verdict::Refused => Denied::TooMany,
             Verdict::Wrong | Verdict::WrongLate => Denied::Password,
         };
     }
