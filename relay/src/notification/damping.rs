@@ -27,6 +27,10 @@ const GATHER: Duration = Duration::from_secs(5);
 /// More outages in an hour are not counted.
 const MAX_OUTAGES: usize = 1000;
 
+/// What an earlier process told is not forgotten before, though nothing is seen of a camera: its pictures may be on a
+/// disk that is slow, or lost, and then it is there with its next one only.
+const AWAITED: Duration = Duration::from_secs(24 * 3600);
+
 /// Two of an hour's messages are kept for saying that it comes and goes, and that it does no more.
 const RESERVED: usize = 2;
 
@@ -124,6 +128,8 @@ struct Watched {
     /// Since when it is well, or not.
     turned: Mono,
     told: Told,
+    /// Since when it is known from an earlier process only.
+    recalled: Option<Mono>,
     /// Messages of the last hour.
     sent: VecDeque<Mono>,
     /// Beginnings of trouble in the last hour.
@@ -151,7 +157,8 @@ impl Damping {
             Told::Well | Told::Flapping => (None, at),
         };
         let outages = VecDeque::new();
-        let watched = Watched { now, since, turned: since, told, sent, outages };
+        let recalled = Some(at);
+        let watched = Watched { now, since, turned: since, told, recalled, sent, outages };
         self.watched.insert(subject, watched);
     }
 
@@ -160,13 +167,17 @@ impl Damping {
         self.watched.iter().map(|(subject, of)| (subject, of.told, &of.sent))
     }
 
-    /// How all subjects are at `now`, and what is told of that in one message. Who is not mentioned is forgotten.
+    /// How all subjects are at `now`, and what is told of that in one message. Who is not mentioned is forgotten, unless
+    /// it is awaited.
     pub(crate) fn turn(
         &mut self,
         now: Mono,
         all: &BTreeMap<Subject, Option<Trouble>>,
     ) -> Vec<Notice> {
-        self.watched.retain(|subject, _| all.contains_key(subject));
+        self.watched.retain(|subject, of| {
+            let is_awaited = |at: Mono| now.since(at) < AWAITED;
+            all.contains_key(subject) || of.recalled.is_some_and(is_awaited)
+        });
         for (subject, is) in all {
             let new = || Watched::new(now);
             self.watched.entry(subject.clone()).or_insert_with(new).see(now, *is);
@@ -194,13 +205,18 @@ impl Damping {
 impl Watched {
     fn new(now: Mono) -> Watched {
         let (sent, outages) = Default::default();
-        Watched { now: None, since: now, turned: now, told: Told::Well, sent, outages }
+        let told = Told::Well;
+        Watched { now: None, since: now, turned: now, told, recalled: None, sent, outages }
     }
 
     fn see(&mut self, now: Mono, is: Option<Trouble>) {
         let within = |at: &Mono| now.since(*at) < HOUR;
         self.sent.retain(within);
         self.outages.retain(within);
+        // Nobody saw it in between: health has lasted from now on.
+        if self.recalled.take().is_some() && self.now.is_none() {
+            (self.since, self.turned) = (now, now);
+        }
         if is == self.now {
             return;
         }
@@ -216,7 +232,7 @@ impl Watched {
     fn due(&self, at: Mono, rules: &Rules) -> Option<What> {
         let (now, lasted, sent) = (self.now, at.since(self.since), self.sent.len());
         let outages = self.outages.len();
-        if sent >= rules.max_per_hour {
+        if sent >= rules.max_per_hour || self.recalled.is_some() {
             return None;
         }
         let what = match (self.told, now) {

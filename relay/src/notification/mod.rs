@@ -102,8 +102,10 @@ impl Notifications {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.0.iter().all(|outbox| outbox.is_empty())
+    /// Whether one channel at least has delivered all that was told: those that fail, perhaps for ever, must not make
+    /// each restart repeat it on the others.
+    fn somebody_knows(&self) -> bool {
+        self.0.iter().any(|outbox| outbox.is_empty())
     }
 }
 
@@ -131,7 +133,7 @@ async fn run(to: Notifications, config: NotifyConfig, sources: Sources, stop: Ca
             unkept = true;
         }
         // Only what has reached somebody counts as told.
-        if unkept && to.is_empty() {
+        if unkept && to.somebody_knows() {
             unkept = false;
             keep(&memory, Memory::content(&damping)).await;
         }

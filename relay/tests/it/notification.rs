@@ -228,6 +228,28 @@ fn a_restart_repeats_nothing_and_its_end_is_told() {
 }
 
 #[test]
+fn a_channel_that_is_dead_makes_no_restart_repeat_on_the_others() {
+    let webhook = FakeRelay::start(OK);
+    let ntfy = FakeRelay::start(Behaviour::Answer("404 Not Found", ""));
+    let mut relay = Relay::with(&format!(
+        "{SOON_TOLD}ntfy = \"{}\"\nwebhook = \"{}\"\n",
+        topic(&ntfy),
+        topic(&webhook)
+    ));
+    let path = "/cameras/a?password=story-password";
+    assert_eq!(relay.post(path, &[], &jpeg(1)).status(), 200);
+    told(&webhook, 1);
+    becomes_true("what was told is kept", SOON, || {
+        fs::read_to_string(relay.data.join("told.json"))
+            .is_ok_and(|kept| kept.contains("cameras/a"))
+    });
+    relay.kill_and_restart();
+    // The next news are another camera's.
+    relay.upload(&jpeg(2));
+    assert_eq!(json_of(&told(&webhook, 2)[1])["title"], "Gärten: The camera is stale");
+}
+
+#[test]
 fn a_camera_that_comes_back_in_time_is_never_mentioned() {
     let ntfy = FakeRelay::start(OK);
     let relay = Relay::with(&format!(

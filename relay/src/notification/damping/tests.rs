@@ -187,6 +187,42 @@ fn what_flapped_before_a_restart_has_to_be_steady_after_it() {
 }
 
 #[test]
+fn what_was_told_is_not_forgotten_before_the_camera_is_seen() {
+    let none = BTreeMap::new;
+    let after = || {
+        let mut after = Damping::new(RULES);
+        let told = Told::Trouble { what: Offline, since: at(0) };
+        after.recall(at(600), camera("a"), told, VecDeque::from([at(65)]));
+        after.recall(at(600), camera("b"), Told::Flapping, VecDeque::from([at(65)]));
+        after
+    };
+    // It takes a while until the pictures are read, or until the next one comes.
+    for (seen, is, lines) in [
+        (900, Some(Offline), &["1505: b steady well 605s"][..]),
+        (9_000, Some(Offline), &["9005: b still flaps 0 well", "9605: b steady well 605s"]),
+        (900, None, &["935: a again offline 900s", "1505: b steady well 605s"]),
+    ] {
+        let all = |second| match second < seen {
+            true => none(),
+            false => BTreeMap::from([(camera("a"), is), (camera("b"), None)]),
+        };
+        let mut after = after();
+        assert_eq!(told(&mut after, 600..seen, all), [""; 0], "nothing is seen of them");
+        assert_eq!(after.told().count(), 2, "it is kept for the next process as well");
+        assert_eq!(told(&mut after, seen..seen + 3_000, all), lines, "{seen}");
+    }
+    // But not for ever; and who was seen and is no more is forgotten at once.
+    let (mut after, day) = (after(), 24 * 3_600);
+    assert!(after.turn(at(600 + day - 1), &none()).is_empty());
+    assert_eq!(after.told().count(), 2);
+    after.turn(at(600 + day - 1), &BTreeMap::from([(camera("a"), None)]));
+    after.turn(at(600 + day - 1), &none());
+    assert_eq!(after.told().count(), 1);
+    after.turn(at(600 + day), &none());
+    assert_eq!(after.told().count(), 0);
+}
+
+#[test]
 fn a_first_start_tells_all_at_once() {
     let all = |_| BTreeMap::from([(camera("a"), Some(Offline)), (camera("b"), Some(Stale))]);
     let lines = told(&mut Damping::new(RULES), 0..9_000, all);
