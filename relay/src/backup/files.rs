@@ -36,6 +36,7 @@ pub(super) struct Small {
     pub path: String,
     pub content: Vec<u8>,
     pub mode: u32,
+    pub user: u32,
     /// Its group is not that of its owner.
     pub group: u32,
 }
@@ -78,6 +79,7 @@ impl Found {
             path: name,
             content,
             mode: about.mode() & 0o777,
+            user: about.uid(),
             group: about.gid(),
         });
         Ok(())

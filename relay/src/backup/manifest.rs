@@ -49,6 +49,9 @@ pub(super) struct Packed {
     /// In hexadecimal.
     pub sha256: String,
     pub mode: u32,
+    /// It belonged to the relay's user.
+    #[serde(default)]
+    pub of_user: bool,
     /// It belonged to the relay's group, which may read it.
     #[serde(default)]
     pub of_group: bool,
@@ -159,7 +162,8 @@ mod tests {
 
     fn packed(path: &str) -> Packed {
         let sha256 = "0".repeat(64);
-        Packed { path: path.to_owned(), bytes: 1, sha256, mode: 0o600, of_group: false }
+        let (mode, of_user, of_group) = (0o600, false, false);
+        Packed { path: path.to_owned(), bytes: 1, sha256, mode, of_user, of_group }
     }
 
     fn with(paths: &[&str]) -> Vec<u8> {
@@ -174,6 +178,15 @@ mod tests {
         let manifest = Manifest::parse(&text, 2).unwrap();
         assert_eq!(manifest.files.len(), 3);
         assert_eq!(serde_json::to_vec(&manifest).unwrap(), text);
+    }
+
+    #[test]
+    fn one_that_says_nothing_of_users_is_read() {
+        let mut value: serde_json::Value = serde_json::from_slice(&with(&["data/a"])).unwrap();
+        let file = value["files"][0].as_object_mut().unwrap();
+        assert!(file.remove("of_user").is_some() && file.remove("of_group").is_some());
+        let manifest = Manifest::parse(value.to_string().as_bytes(), 2).unwrap();
+        assert_eq!(manifest.files, [packed("data/a")]);
     }
 
     #[test]

@@ -10,8 +10,10 @@ mod pack;
 mod unpack;
 
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
+use nix::unistd::User;
 use runtime::settings::ConfigError;
 
 use crate::config::Places;
@@ -19,6 +21,26 @@ use crate::store::StoreError;
 use manifest::BadManifest;
 pub(crate) use pack::export;
 pub(crate) use unpack::import;
+
+/// Whom the relay runs as.
+#[derive(Debug)]
+struct Owner {
+    user: u32,
+    group: u32,
+}
+
+impl Owner {
+    /// Whoever has its data, else the package's user; `None`: root, or nobody else is known.
+    fn of_relay(data: &Path) -> Option<Owner> {
+        let of_folder = std::fs::metadata(data).ok();
+        let of_folder = of_folder.map(|about| Owner { user: about.uid(), group: about.gid() });
+        let package = || {
+            let user = User::from_name("stillwatch-relay").ok().flatten()?;
+            Some(Owner { user: user.uid.as_raw(), group: user.gid.as_raw() })
+        };
+        of_folder.filter(|owner| owner.user != 0).or_else(package)
+    }
+}
 
 /// What can go wrong with either.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +77,7 @@ fn hint(error: &io::Error) -> &'static str {
     if denied { "; do this as root, or as the relay's user" } else { "" }
 }
 
-fn io_at(path: &std::path::Path) -> impl Fn(io::Error) -> BackupError + '_ {
+fn io_at(path: &Path) -> impl Fn(io::Error) -> BackupError + '_ {
     |error| BackupError::Io(path.into(), error)
 }
 

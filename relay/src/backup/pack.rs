@@ -6,14 +6,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use frame::sign::to_hex;
-use nix::unistd::Group;
 use ring::digest::{Context, SHA256, digest};
 use runtime::clock;
 use tar::{Builder, EntryType, Header};
 
 use super::files::{self, Found};
 use super::manifest::{DATA, Manifest, NAME, Packed, SEAL};
-use super::{BackupError, Places, io_at, megabytes};
+use super::{BackupError, Owner, Places, io_at, megabytes};
 use crate::store;
 
 /// How the database is read.
@@ -38,7 +37,7 @@ pub(crate) fn export(to: &Path, places: &Places) -> Result<String, BackupError> 
     let mut found = Found::default();
     files::of_config(&places.config, &mut found)?;
     files::of_data(&places.data_dir, &mut found)?;
-    let group = Group::from_name("stillwatch-relay").ok().flatten().map(|group| group.gid.as_raw());
+    let relay = Owner::of_relay(&places.data_dir);
     let mut packed: Vec<Packed> = found
         .files
         .iter()
@@ -47,7 +46,8 @@ pub(crate) fn export(to: &Path, places: &Places) -> Result<String, BackupError> 
             bytes: file.content.len() as u64,
             sha256: to_hex(digest(&SHA256, &file.content).as_ref()),
             mode: file.mode,
-            of_group: Some(file.group) == group,
+            of_user: relay.as_ref().is_some_and(|relay| relay.user == file.user),
+            of_group: relay.as_ref().is_some_and(|relay| relay.group == file.group),
         })
         .collect();
 
@@ -61,7 +61,8 @@ pub(crate) fn export(to: &Path, places: &Places) -> Result<String, BackupError> 
         let schema = schema.map_err(|error| BackupError::Store(database.clone(), error))?;
         let (bytes, sha256) = hash(&copy.0)?;
         let path = format!("{DATA}/{}", store::FILE);
-        packed.push(Packed { path, bytes, sha256, mode: 0o600, of_group: false });
+        let (mode, of_user, of_group) = (0o600, true, false);
+        packed.push(Packed { path, bytes, sha256, mode, of_user, of_group });
         schema
     } else {
         store::SCHEMA

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use frame::sign::to_hex;
 use nix::sys::statvfs::statvfs;
-use nix::unistd::{User, geteuid};
+use nix::unistd::geteuid;
 use ring::digest::{Context, SHA256, digest};
 use runtime::settings::written::read as read_settings;
 use tar::{Archive, Entry, EntryType};
 
 use super::manifest::{CONFIG, DATA, MAX_FILES, Manifest, NAME, Packed, SEAL};
-use super::{BackupError, Places, io_at, megabytes};
+use super::{BackupError, Owner, Places, io_at, megabytes};
 use crate::config::KEYS;
 use crate::store;
 
@@ -29,12 +29,6 @@ const SPARE: u64 = 16 << 20;
 /// Where files wait in the data folder until all are there.
 const COMING: &str = ".import";
 
-/// A path's file, with whom it will belong to.
-struct Owner {
-    user: u32,
-    group: u32,
-}
-
 /// Unpacks `from`; returns what to print. `data_dir` of `places` is where data goes unless the archive's own
 /// configuration says where, which `named` overrules.
 pub(crate) fn import(from: &Path, places: &Places, named: bool) -> Result<String, BackupError> {
@@ -47,7 +41,8 @@ pub(crate) fn import(from: &Path, places: &Places, named: bool) -> Result<String
     in_the_way(&manifest, config, &data)?;
     let total = manifest.files.iter().map(|file| file.bytes).sum::<u64>();
     room(&data, total + SPARE)?;
-    let owner = owner(&data);
+    // Only root can give files away.
+    let owner = if geteuid().is_root() { Owner::of_relay(&data) } else { None };
     write(from, &manifest, config, &data, owner.as_ref())?;
     Ok(report(&manifest, config, &data, total))
 }
@@ -68,7 +63,9 @@ fn report(manifest: &Manifest, config: &Path, data: &Path, total: u64) -> String
         }
     }
     out += "\nThe archive holds passwords and keys: remove it when all is well.\n";
-    out += "Stop the other relay, let its name in DNS lead here, and start this one:\n  stillwatch-relay init\n";
+    out += "Stop the other relay, and its sockets, which would start it again:\n  ";
+    out += "systemctl disable --now stillwatch-relay.socket stillwatch-relay-web.socket stillwatch-relay\n";
+    out += "Let its name in DNS lead here, and start this one:\n  stillwatch-relay init\n";
     out += "It keeps what is there now. Then: stillwatch-relay doctor\n";
     out
 }
@@ -249,19 +246,6 @@ fn room(data: &Path, needed: u64) -> Result<(), BackupError> {
     }
 }
 
-/// To whom the relay's data belongs; `None` if to whoever does this.
-fn owner(data: &Path) -> Option<Owner> {
-    if !geteuid().is_root() {
-        return None;
-    }
-    let of_folder =
-        fs::metadata(data).ok().map(|about| Owner { user: about.uid(), group: about.gid() });
-    let of_user = || User::from_name("stillwatch-relay").ok().flatten();
-    of_folder.or_else(|| {
-        of_user().map(|user| Owner { user: user.uid.as_raw(), group: user.gid.as_raw() })
-    })
-}
-
 fn write(
     from: &Path,
     manifest: &Manifest,
@@ -338,8 +322,11 @@ fn take(
     let of_data = packed.path.starts_with(DATA);
     match owner {
         Some(_) if of_data => give(waits, owner)?,
-        Some(owner) if packed.of_group => chown(waits, None, Some(owner.group))?,
-        _ => {}
+        Some(owner) => {
+            let user = packed.of_user.then_some(owner.user);
+            chown(waits, user, packed.of_group.then_some(owner.group))?;
+        }
+        None => {}
     }
     // Nobody's set-user-ID bits, and nobody but the relay may write to what is its own.
     let mode = packed.mode & if of_data { 0o640 } else { 0o644 };
