@@ -7,6 +7,7 @@
 //! (`status.rs`).
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,9 @@ const STATUS_EVERY: Duration = Duration::from_secs(1);
 
 /// A disk that takes longer hangs.
 const HANGS: Duration = Duration::from_secs(10);
+
+/// More cameras, or files of one, are not looked at when those of private cameras are removed.
+const MAX_ENTRIES: usize = 10_000;
 
 /// Whose events these are.
 const ORGAN: &str = "export";
@@ -141,7 +145,13 @@ impl Export {
 
     async fn write(&mut self, writes: Vec<Write>, shown: Vec<(Arc<Camera>, u64)>, now: Mono) {
         let (dir, durable) = (self.config.dir.clone(), self.config.durable);
-        let mut writing = tokio::task::spawn_blocking(move || write_all(&dir, &writes, durable));
+        // Until it succeeded once: the disk may come later.
+        let first = self.status_at.is_none().then(|| Arc::clone(&self.site));
+        let mut writing = tokio::task::spawn_blocking(move || {
+            // Who can't remove one goes on with the others'.
+            let removed = first.map_or(Ok(()), |site| remove_private(&dir, &site));
+            write_all(&dir, &writes, durable).and(removed)
+        });
         let outcome = match tokio::time::timeout(HANGS, &mut writing).await {
             Ok(outcome) => outcome,
             Err(_) => {
@@ -197,9 +207,67 @@ fn folder(dir: &Path, camera: &CameraId) -> PathBuf {
     }
 }
 
+/// What was exported of cameras that are private by now would be for everybody for ever.
+fn remove_private(dir: &Path, site: &Site) -> Result<(), (PathBuf, io::Error)> {
+    let mut cameras = vec![CameraId::default()];
+    let below = dir.join("cameras");
+    if is_folder(&below) {
+        let entries = fs::read_dir(&below).map_err(|error| (below, error))?;
+        let name = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+        cameras.extend(entries.take(MAX_ENTRIES).flatten().filter_map(name));
+    }
+    let (mut removed, mut outcome) = (Vec::new(), Ok(()));
+    for camera in cameras.iter().filter(|camera| site.access.is_private(camera)) {
+        match remove_pictures(&folder(dir, camera), *camera == CameraId::default()) {
+            Ok(0) => {}
+            Ok(_) => removed.push(camera.as_str()),
+            Err(failed) => outcome = Err(failed),
+        }
+    }
+    if !removed.is_empty() {
+        let (dir, cameras) = (dir.display(), removed.join(", "));
+        tracing::info!("{dir}: removed the files of cameras that are private now: {cameras}");
+    }
+    outcome
+}
+
+/// How many there were. A link is nothing that was written here, and leads elsewhere; but `at_root` the folder is what
+/// the configuration says.
+fn remove_pictures(folder: &Path, at_root: bool) -> Result<usize, (PathBuf, io::Error)> {
+    if !(is_folder(folder) || at_root && folder.is_dir()) {
+        return Ok(0);
+    }
+    let mut count = 0;
+    let entries = fs::read_dir(folder).map_err(|error| (folder.to_owned(), error))?;
+    for entry in entries.take(MAX_ENTRIES).flatten() {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && entry.file_name().to_str().is_some_and(is_picture) {
+            let why = |error: io::Error| {
+                let what = format!("a private camera's, and can't be removed: {error}");
+                (entry.path(), io::Error::new(error.kind(), what))
+            };
+            fs::remove_file(entry.path()).map_err(why)?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// Not a link to one.
+fn is_folder(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|about| about.is_dir())
+}
+
+/// Whether the export gives files such names, or those that they have before they are whole.
+fn is_picture(name: &str) -> bool {
+    let whole = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp")).unwrap_or(name);
+    let size = whole.strip_prefix("live").and_then(|rest| rest.strip_suffix(".jpeg"));
+    size.is_some_and(|size| size.is_empty() || size.parse::<Size>().is_ok())
+}
+
 fn write_all(dir: &Path, writes: &[Write], durable: bool) -> Result<(), (PathBuf, io::Error)> {
     // Not made here: where a file system should be mounted, files would fill the one below.
-    std::fs::metadata(dir).map_err(|error| (dir.to_owned(), error))?;
+    fs::metadata(dir).map_err(|error| (dir.to_owned(), error))?;
     let survives = if durable { Survives::PowerCut } else { Survives::Exit };
     for Write { path, content } in writes {
         let at = |error| (path.clone(), error);
@@ -213,9 +281,9 @@ fn write_all(dir: &Path, writes: &[Write], durable: bool) -> Result<(), (PathBuf
 
 /// Makes a camera's folder below `dir`, for all to look into whatever the umask.
 fn make(dir: &Path, folder: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(folder)?;
+    fs::create_dir_all(folder)?;
     for made in folder.ancestors().take_while(|above| *above != dir) {
-        std::fs::set_permissions(made, std::fs::Permissions::from_mode(0o755))?;
+        fs::set_permissions(made, fs::Permissions::from_mode(0o755))?;
     }
     Ok(())
 }

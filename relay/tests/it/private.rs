@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -331,6 +331,56 @@ fn a_private_camera_is_in_no_file_for_everybody() {
         .line("not exported (export.dir) because they are private (view_password_file): garden");
     let text = relay.run(&["check-config"]);
     assert!(text.contains("warning: not exported") && text.contains("garden"), "{text}");
+}
+
+#[test]
+fn what_was_exported_before_a_camera_became_private_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let garden = |name: &str| path("cameras/garden").join(name);
+    let exported = ["live.jpeg", "live64x64.jpeg", "live800x600.jpeg", ".live.jpeg.tmp"];
+    let others = ["index.html", "live.jpeg.old", "live064x1.jpeg", "lively.jpeg", "mylive.jpeg"];
+    fs::create_dir_all(garden("")).unwrap();
+    fs::create_dir_all(path("cameras/door")).unwrap();
+    for file in exported.iter().chain(&others).map(|name| garden(name)) {
+        fs::write(file, "x").unwrap();
+    }
+    for file in ["live64x64.jpeg", "cameras/live.jpeg", "cameras/door/live.jpeg"] {
+        fs::write(path(file), "x").unwrap();
+    }
+    // A link is not the export's, and leads elsewhere.
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::write(elsewhere.path().join("live.jpeg"), "x").unwrap();
+    symlink(elsewhere.path(), path("cameras/shed")).unwrap();
+    symlink(elsewhere.path().join("live.jpeg"), garden("live1x1.jpeg")).unwrap();
+    let export = format!("export.dir = \"{}\"\n", dir.path().display());
+    let files = files();
+    let shed = files.path().join("site");
+    let private = format!("{export}[cameras.shed]\nview_password_file = \"{}\"", shed.display());
+    let (relay, _files) = with_garden(&private);
+    let said = relay.program.line("removed the files of cameras that are private now");
+    assert!(said.ends_with(": garden"), "{said}");
+    for name in exported {
+        assert!(!garden(name).exists(), "{name}");
+    }
+    for name in others {
+        assert!(garden(name).exists(), "{name}");
+    }
+    for name in ["live64x64.jpeg", "cameras/live.jpeg", "cameras/door/live.jpeg"] {
+        assert!(path(name).exists(), "{name}");
+    }
+    assert!(elsewhere.path().join("live.jpeg").exists());
+    assert!(garden("live1x1.jpeg").is_symlink() && path("cameras/shed").is_symlink());
+    drop(relay);
+    // All of them, with the one at the root.
+    let site = format!("{export}site.view_password_file = \"{}\"\n", shed.display());
+    let relay = Relay::with(&site);
+    let said = relay.program.line("removed the files of cameras that are private now");
+    assert!(said.contains("default") && said.contains("door"), "{said}");
+    for name in ["live.jpeg", "live64x64.jpeg", "cameras/door/live.jpeg"] {
+        assert!(!path(name).exists(), "{name}");
+    }
+    assert!(path("cameras/live.jpeg").exists());
 }
 
 #[test]
