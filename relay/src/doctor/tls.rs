@@ -15,15 +15,17 @@ const DAY: i64 = 86_400;
 pub(super) struct Known {
     pub validity: Validity,
     pub names: Vec<String>,
+    /// Those that the configuration wants it for.
+    pub wanted: Vec<String>,
 }
 
 /// The certificate that the relay has; `None`: it has none yet.
 pub(super) async fn certificate(config: &TlsConfig) -> Result<Option<Known>, String> {
-    let found = match &config.source {
-        Source::Files(files) => Some(files.read()?),
-        Source::Acme(acme) => acme.kept().await,
+    let (found, wanted) = match &config.source {
+        Source::Files(files) => (Some(files.read()?), Vec::new()),
+        Source::Acme(acme) => (acme.kept().await, acme.domains.clone()),
     };
-    Ok(found.map(|found| Known { validity: found.validity, names: found.names }))
+    Ok(found.map(|found| Known { validity: found.validity, names: found.names, wanted }))
 }
 
 /// The name that viewers use, without a port: the configured one, else that of the certificate.
@@ -74,11 +76,13 @@ pub(super) fn judge_certificate(
             renewal,
         );
     }
-    if name.is_some_and(|name| !known.names.iter().any(|one| covers(one, name))) {
-        let name = name.unwrap_or_default();
+    let mut missing: Vec<&str> = name.into_iter().collect();
+    missing.extend(known.wanted.iter().map(String::as_str).filter(|one| Some(*one) != name));
+    missing.retain(|name| !known.names.iter().any(|one| covers(one, name)));
+    if !missing.is_empty() {
         return Finding::wrong(
             check,
-            format!("it is for {names}, and not for {name}"),
+            format!("it is for {names}, and not for {}", missing.join(", ")),
             "tls.domain has to name the domain, and tls.certificate_file a certificate for it",
         );
     }
@@ -139,7 +143,20 @@ mod tests {
 
     fn known(names: &[&str], until: i64) -> Result<Option<Known>, String> {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Ok(Some(Known { validity: Validity { from: 0, until: until * DAY }, names }))
+        let validity = Validity { from: 0, until: until * DAY };
+        Ok(Some(Known { validity, names, wanted: Vec::new() }))
+    }
+
+    #[test]
+    fn every_name_of_the_configuration_has_to_be_in_it() {
+        let mut found = known(&["cam.example.org", "*.example.net"], 90);
+        let names = ["cam.example.org", "www.example.org", "a.example.net", "example.net"];
+        if let Ok(Some(known)) = &mut found {
+            known.wanted = names.map(str::to_owned).to_vec();
+        }
+        let finding = judge_certificate(Some("cam.example.org"), true, &found, 10 * DAY);
+        assert_eq!(finding.verdict, Verdict::Wrong);
+        assert!(finding.says.ends_with("not for www.example.org, example.net"), "{finding:?}");
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! `stillwatch-relay init`: passwords and settings for a machine that has none, and what to put on the cameras' cards.
 //! Nothing that exists is written over, so that it can be run again: what is there is kept, and shown.
 //!
-//! `plan.rs` decides what is written, `report.rs` and `crate::card` are what is printed.
+//! `known.rs` reads what is there, `plan.rs` decides what is written, `report.rs` and `crate::card` are what is printed.
 
+mod known;
 mod plan;
 mod report;
 
 use std::io::{self, IsTerminal};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -18,9 +19,10 @@ use runtime::files::{Survives, keep_secret, publish};
 use runtime::secret::{Secret, SecretError};
 
 use crate::cli;
-use crate::config::{DEFAULT_FILE, DEFAULT_LISTEN, KEYS, site_url};
+use crate::config::{self, DEFAULT_FILE, DEFAULT_LISTEN, KEYS, site_url};
 use crate::units::{self, Manager, Needs};
 use crate::words::{NoRandom, password};
+use known::{Known, of_passwords, password_files};
 use plan::{Refusal, Wishes, plan};
 use report::{Facts, Started};
 
@@ -62,6 +64,12 @@ pub(crate) enum InitError {
     Value(String),
     #[error("{path}: there is no password to show; without --show one is made", path = .0.display())]
     NothingToShow(PathBuf),
+    #[error(
+        "{path}: {key} in {config} names this file, and it is not there: write a password into it that the relay's user \
+         can read and others can't, or take the key out for init to make one",
+        path = .path.display(), config = .config.display()
+    )]
+    Missing { path: PathBuf, key: &'static str, config: PathBuf },
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -108,6 +116,31 @@ impl Places {
             data_dir,
         })
     }
+
+    /// The password files become those that the configuration names, which are the ones that the relay reads. They are
+    /// made only where they would be anyway: elsewhere it is not known who has to read them.
+    fn name(&mut self, text: &str) -> Result<(), InitError> {
+        let (uploads, owner) = password_files(text);
+        for (place, named, key) in [
+            (&mut self.uploads, uploads, "relay.password_file"),
+            (&mut self.owner, owner, "owner.password_file"),
+        ] {
+            let Some(path) = named.filter(|path| path != place) else { continue };
+            if fs::symlink_metadata(&path).is_err() {
+                return Err(InitError::Missing { path, key, config: self.config.clone() });
+            }
+            *place = path;
+        }
+        Ok(())
+    }
+
+    /// Where the relay of this configuration keeps its data, as far as it can be read.
+    fn data(&self, flags: &cli::Settings) -> Option<PathBuf> {
+        let config = Some(self.config.clone());
+        let data_dir = flags.data_dir.clone();
+        let flags = cli::Settings { config, data_dir, ..cli::Settings::default() };
+        config::Places::load(&flags).ok().map(|places| places.data_dir)
+    }
 }
 
 /// In the user's own folders (the XDG base directory specification).
@@ -127,13 +160,14 @@ pub(crate) async fn run(arguments: &Arguments, flags: &cli::Settings) -> Result<
             "--password-file: init writes the password beside the configuration file (--config)";
         return Err(InitError::Value(why.to_owned()));
     }
-    let places = Places::of(flags)?;
+    let mut places = Places::of(flags)?;
     if places.manager == Some(Manager::User) && arguments.domain.is_some() {
         let why = "--domain: ports 80 and 443 are root's to open: run init as root, or put a proxy before the relay (--url)";
         return Err(InitError::Value(why.to_owned()));
     }
-    let wishes = wishes(arguments, flags, &places)?;
     let there = read(&places.config)?;
+    places.name(there.as_deref().unwrap_or_default())?;
+    let wishes = wishes(arguments, flags, &places)?;
     let mut written = Vec::new();
     let new = plan(there.as_deref(), &wishes, KEYS);
     let (uploads, owner) = if arguments.show {
@@ -156,23 +190,9 @@ pub(crate) async fn run(arguments: &Arguments, flags: &cli::Settings) -> Result<
         (uploads, Some(owner))
     };
     let settings = read(&places.config)?.unwrap_or_default();
-    let known = Known::read(&settings, arguments);
-    let started = match places.manager {
-        _ if arguments.show => Started::NotAsked,
-        Some(manager) => {
-            let changed = !written.is_empty();
-            let names = units::of_relay(Needs {
-                https: known.domain.is_some(),
-                usual_port: known.listen == DEFAULT_LISTEN,
-            });
-            if arguments.no_start {
-                Started::by_hand(manager, &names)
-            } else {
-                start(manager, &names, changed).await
-            }
-        }
-        None => Started::Command(format!("stillwatch-relay --config {}", places.config.display())),
-    };
+    let mut known = Known::read(&settings, arguments);
+    known.own.extend(places.data(flags).as_deref().map(of_passwords).unwrap_or_default());
+    let started = started(arguments, &places, &known, !written.is_empty()).await;
     let address = own_address();
     let url = known.url(address);
     let facts = Facts {
@@ -183,6 +203,7 @@ pub(crate) async fn run(arguments: &Arguments, flags: &cli::Settings) -> Result<
         domain: known.domain.as_deref(),
         address,
         cameras: &known.cameras,
+        own: &known.own,
         started: &started,
         config: (places.manager != Some(Manager::System)).then_some(places.config.as_path()),
         colour: io::stdout().is_terminal(),
@@ -215,52 +236,6 @@ fn wishes(
             .or_else(|| places.data_dir.as_deref().map(path)),
         password_files: (places.manager != Some(Manager::System)).then(files),
     })
-}
-
-/// What the configuration says, and the arguments where it says nothing.
-struct Known {
-    domain: Option<String>,
-    url: Option<String>,
-    listen: String,
-    cameras: Vec<CameraId>,
-}
-
-impl Known {
-    fn read(text: &str, arguments: &Arguments) -> Known {
-        // One with mistakes is the relay's to complain about.
-        let written = runtime::settings::written::read(text, KEYS, &[]).unwrap_or_default();
-        let value = |key: &str| written.text(key).map(str::to_owned);
-        // Of several, people use the first.
-        let first = |names: String| names.split_whitespace().next().map(str::to_owned);
-        let id = |key: &str| key.strip_prefix("cameras.")?.split('.').next()?.parse().ok();
-        let mut cameras: Vec<CameraId> = written.keys().filter_map(id).collect();
-        cameras.dedup();
-        if !arguments.camera.is_empty() {
-            cameras.clone_from(&arguments.camera);
-        }
-        Known {
-            domain: value("tls.domain").or_else(|| arguments.domain.clone()).and_then(first),
-            url: value("site.url").or_else(|| arguments.url.clone()),
-            listen: value("relay.listen").unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
-            cameras,
-        }
-    }
-
-    fn url(&self, address: Option<IpAddr>) -> String {
-        match (&self.url, &self.domain) {
-            (Some(url), _) => format!("{}/", url.trim_end_matches('/')),
-            (None, Some(domain)) => format!("https://{domain}/"),
-            (None, None) => {
-                let listen = self.listen.parse::<SocketAddr>().ok();
-                let host = listen.map(|listen| listen.ip()).filter(|ip| !ip.is_unspecified());
-                let port = listen.map_or(5000, |listen| listen.port());
-                match host.or(address) {
-                    Some(ip) => format!("http://{}/", SocketAddr::new(ip, port)),
-                    None => format!("http://ADDRESS:{port}/"),
-                }
-            }
-        }
-    }
 }
 
 /// The address from which this machine would speak to the world. Nothing is sent.
@@ -307,17 +282,51 @@ fn kept_or_made(path: &Path, written: &mut Vec<PathBuf>) -> Result<Secret, InitE
     Ok(secret)
 }
 
+/// Starts the relay, or says what does; `changed` if it has to read something new.
+async fn started(arguments: &Arguments, places: &Places, known: &Known, changed: bool) -> Started {
+    if arguments.show {
+        return Started::NotAsked;
+    }
+    let Some(manager) = places.manager else {
+        return Started::Command(format!("stillwatch-relay --config {}", places.config.display()));
+    };
+    let usual_port = known.listen == DEFAULT_LISTEN;
+    let names = units::of_relay(Needs { https: known.https, usual_port });
+    if arguments.no_start {
+        Started::by_hand(manager, &names)
+    } else {
+        start(manager, &names, changed).await
+    }
+}
+
 /// Has the units started, now and at each boot; `changed` if they have to read something new.
 async fn start(manager: Manager, names: &[&'static str], changed: bool) -> Started {
     if !manager.has_units().await {
         return Started::NoUnits(manager.command(names));
     }
     if changed {
-        // One that runs already would not read it. Its sockets stay open.
-        manager.stop(units::SERVICE).await;
+        // One that runs already would not read it.
+        for name in STOPPED {
+            manager.stop(name).await;
+        }
     }
     match manager.enable(names).await {
         Ok(()) => Started::Units(names.to_vec()),
         Err(why) => Started::Failed(manager.command(names), why),
+    }
+}
+
+/// What is stopped before a start, in this order: through a socket that is open, the next camera that uploads would
+/// start the service again, and systemd opens no socket for a service that runs.
+const STOPPED: [&str; 3] = [units::SOCKET, units::WEB_SOCKET, units::SERVICE];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_socket_is_open_any_more_when_the_service_is_stopped() {
+        let every = units::of_relay(Needs { https: true, usual_port: true });
+        assert_eq!(every, STOPPED, "none is left out, and the service comes last");
     }
 }

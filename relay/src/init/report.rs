@@ -1,5 +1,6 @@
 //! What a first run prints.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +40,8 @@ pub(super) struct Facts<'a> {
     /// This machine's, as far as it knows.
     pub address: Option<IpAddr>,
     pub cameras: &'a [CameraId],
+    /// Those that have a password of their own, which is not known here.
+    pub own: &'a BTreeSet<CameraId>,
     pub started: &'a Started,
     /// If the programs have to be told.
     pub config: Option<&'a Path>,
@@ -80,9 +83,14 @@ pub(super) fn text(facts: &Facts<'_>) -> String {
             out += &format!("  * {line}\n");
         }
     }
-    let config = facts.config.map(|path| format!(" --config {}", path.display()));
-    out += &format!("\nIs all well? stillwatch-relay{} doctor\n", config.unwrap_or_default());
+    out += &format!("\nIs all well? {} doctor\n", program(facts));
     out
+}
+
+/// As it is called here.
+fn program(facts: &Facts<'_>) -> String {
+    let config = facts.config.map(|path| format!(" --config {}", path.display()));
+    format!("stillwatch-relay{}", config.unwrap_or_default())
 }
 
 fn files(out: &mut String, facts: &Facts<'_>) {
@@ -103,6 +111,15 @@ fn files(out: &mut String, facts: &Facts<'_>) {
 }
 
 fn on_the_card(out: &mut String, facts: &Facts<'_>, camera: Option<&CameraId>) {
+    let id = camera.cloned().unwrap_or_default();
+    if facts.own.contains(&id) {
+        *out += &format!(
+            "\nThe camera {id} has a password of its own, which is not shown here. For a new one, with the lines for \
+             its card:\n  {} passwords rotate {id}\n",
+            program(facts)
+        );
+        return;
+    }
     let lines = card::lines(facts.url, facts.uploads.1, camera);
     let whose = camera.map_or_else(
         || "the camera's card".to_owned(),
@@ -168,6 +185,8 @@ pub(crate) fn is_private(address: IpAddr) -> bool {
 mod tests {
     use super::*;
 
+    static NONE: BTreeSet<CameraId> = BTreeSet::new();
+
     fn facts<'a>(
         domain: Option<&'a str>,
         url: &'a str,
@@ -182,6 +201,7 @@ mod tests {
             domain,
             address: Some([203, 0, 113, 7].into()),
             cameras: &[],
+            own: &NONE,
             started,
             config: None,
             colour: false,

@@ -143,6 +143,49 @@ fn a_second_run_shows_the_same_and_writes_nothing() {
 }
 
 #[test]
+fn the_password_that_is_shown_is_one_that_the_relay_takes() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("")).unwrap();
+    let secret = |name: &str| {
+        fs::write(place.path(name), format!("{name}-word\n")).unwrap();
+        fs::set_permissions(place.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+        place.path(name).display().to_string()
+    };
+    // Those beside the configuration, of an earlier run, are not the ones that it names.
+    for name in ["relay.password", "owner.password"] {
+        secret(name);
+    }
+    let (uploads, owner, door) = (secret("uploads"), secret("mine"), secret("door"));
+    let data = place.folder.path().join("data").display().to_string();
+    fs::create_dir(&data).unwrap();
+    let text = format!(
+        "[relay]\ndata_dir = \"{data}\"\npassword_file = \"{uploads}\"\n[owner]\npassword_file = \"{owner}\"\n\
+         [cameras.door]\npassword_file = \"{door}\"\n[cameras.garden]\ntitle = \"x\"\n[cameras.shed]\ntitle = \"x\"\n"
+    );
+    fs::write(place.path("relay.toml"), text).unwrap();
+    let mut passwords = command();
+    passwords.arg("--config").arg(place.path("relay.toml")).args(["passwords", "add", "shed"]);
+    printed(&mut passwords).unwrap();
+    for arguments in [&[][..], &["--show"]] {
+        let said = place.init(arguments).unwrap();
+        assert_eq!(on_the_card(&said, "password"), "uploads-word");
+        assert_eq!(said.matches("    password = ").count(), 1, "the garden's alone: {said}");
+        assert!(said.contains("(any user name; password: mine-word)"), "{said}");
+        for name in ["relay.password", "owner.password", "door"] {
+            assert!(!said.contains(&format!("{name}-word")), "{said}");
+        }
+        for camera in ["door", "shed"] {
+            let rotate = format!("relay.toml passwords rotate {camera}\n");
+            assert!(said.contains(&rotate), "{said}");
+        }
+    }
+    // One that is named and missing is not made: init does not know who has to read it.
+    fs::remove_file(&owner).unwrap();
+    let refused = place.init(&[]).unwrap_err();
+    assert!(refused.contains("owner.password_file") && refused.contains(&owner), "{refused}");
+}
+
+#[test]
 fn what_was_begun_is_finished() {
     let place = Place::new();
     fs::create_dir_all(place.path("")).unwrap();
