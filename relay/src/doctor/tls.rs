@@ -6,7 +6,7 @@ use super::finding::Finding;
 use super::service::Answer;
 use crate::tls::certificate::Validity;
 use crate::tls::{Source, TlsConfig, is_late};
-use crate::units::WEB_SOCKET;
+use crate::units::{SERVICE, SOCKET, WEB_SOCKET};
 
 const DAY: i64 = 86_400;
 
@@ -115,7 +115,7 @@ pub(super) fn judge_shown(listen: SocketAddr, answer: &Answer) -> Finding {
             check,
             format!("nothing listens on {listen}"),
             format!(
-                "systemctl enable --now {WEB_SOCKET}; systemctl restart stillwatch-relay.service"
+                "systemctl stop {SOCKET} {SERVICE}; systemctl enable --now {SOCKET} {WEB_SOCKET} {SERVICE}"
             ),
         ),
         Answer::Silent(why) if why.contains("UnknownIssuer") || why.contains("unknown issuer") => {
