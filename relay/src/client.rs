@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Client, ClientBuilder, redirect};
+use reqwest::{Client, ClientBuilder, Response, redirect};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
@@ -48,6 +48,21 @@ pub(crate) fn builder(
         .redirect(redirect::Policy::none())
         .timeout(timeout)
         .connect_timeout(timeout))
+}
+
+/// The whole of an answer; `None` if it has more than `max` bytes.
+///
+/// # Errors
+/// It is cut off, or the client's deadline ends it.
+pub(crate) async fn body(answer: &mut Response, max: usize) -> reqwest::Result<Option<Vec<u8>>> {
+    let mut whole = Vec::new();
+    while let Some(piece) = answer.chunk().await? {
+        if whole.len() + piece.len() > max {
+            return Ok(None);
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(Some(whole))
 }
 
 /// What went wrong, with its causes: the first alone says only that a request failed. The address is not named, as

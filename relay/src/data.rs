@@ -1,11 +1,16 @@
-//! The relay's data folder, for command lines that write beside the running relay: whose it is, and whether a file in
-//! it is another one than before.
+//! The relay's data folder: whose it is, for command lines that write beside the running relay; whether a file in it is
+//! another one than before, and what was read of it last, for the relay that sees that; and a disk that may hang.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use std::{fs, io};
 
 use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
+
+/// How long a disk may take for one thing.
+const DISK_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why a command line can't work in it.
 #[derive(Debug, thiserror::Error)]
@@ -51,5 +56,30 @@ impl Stamp {
         let about = fs::metadata(path).ok()?;
         let changed = (about.mtime(), about.mtime_nsec());
         Some(Stamp { inode: about.ino(), bytes: about.len(), changed })
+    }
+}
+
+/// What was read last, for all who ask: they wait for no disk.
+#[derive(Debug, Default)]
+pub(crate) struct LastRead<T>(RwLock<Arc<T>>);
+
+impl<T> LastRead<T> {
+    pub(crate) fn get(&self) -> Arc<T> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set(&self, read: T) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(read);
+    }
+}
+
+/// Does something that waits for the disk, but not for ever, and on no async thread.
+pub(crate) async fn on_disk<T: Send + 'static>(
+    act: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    match tokio::time::timeout(DISK_WITHIN, tokio::task::spawn_blocking(act)).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(_)) => Err(io::Error::other("it was interrupted")),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the disk does not answer")),
     }
 }

@@ -2,12 +2,14 @@
 //! command line and the relay both write it, each under a lock; its owner alone may read it. Everything here waits for
 //! the disk.
 
-use std::fs::{DirBuilder, File, OpenOptions, rename};
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File, OpenOptions, rename};
 use std::io::ErrorKind::{AlreadyExists, NotADirectory, NotFound};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use frame::CameraId;
 use runtime::files::{Survives, keep_secret};
 
 use super::key::Key;
@@ -75,6 +77,19 @@ impl Folder {
     /// Whether there is a list of passwords, as far as this process may see.
     pub(crate) fn has_passwords(&self) -> bool {
         self.file("passwords.json").exists()
+    }
+
+    /// The cameras that have a password of their own here: the relay's is not theirs, or not for long. What is wrong
+    /// with the list, the relay and `passwords list` say.
+    pub(crate) fn cameras(&self) -> BTreeSet<CameraId> {
+        // It is root who asks, and the folder is not root's: what lies there may be a pipe.
+        let path = self.file("passwords.json");
+        if !fs::symlink_metadata(path).is_ok_and(|about| about.is_file()) {
+            return BTreeSet::new();
+        }
+        let list = self.parsed("passwords.json", List::parse).ok().flatten().unwrap_or_default();
+        let valid = list.all().iter().filter(|entry| entry.is_valid());
+        valid.filter_map(|entry| entry.place.camera().cloned()).collect()
     }
 
     fn file(&self, name: &str) -> PathBuf {

@@ -1,8 +1,8 @@
 //! The thread that reads and writes the folder `access` while the relay runs. Nobody waits for its disk: what it read
 //! last is what requests see.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use frame::CameraId;
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::folder::{Content, Folder, FolderError};
 use super::gate::Gate;
 use super::list::{Entry, List};
-use crate::data::Stamp;
+use crate::data::{LastRead, Stamp};
 
 /// How often it looks whether somebody else has written the files.
 const LOOK: Duration = Duration::from_secs(1);
@@ -41,19 +41,8 @@ pub(super) struct Known {
     problem: Option<String>,
 }
 
-/// What was read last, for all who ask.
-#[derive(Debug, Default)]
-pub(super) struct Shared(RwLock<Arc<Known>>);
-
-impl Shared {
-    pub(super) fn get(&self) -> Arc<Known> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn set(&self, known: Known) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
-    }
-}
+/// For all who ask.
+pub(super) type Shared = LastRead<Known>;
 
 /// See the module's documentation.
 #[derive(Debug)]

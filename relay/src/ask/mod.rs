@@ -47,10 +47,7 @@ pub(crate) fn run(what: &cli::Status, settings: &cli::Settings) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    let text = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(ask(&asked)),
-        Err(error) => Err(format!("can't start the async runtime: {error}")),
-    };
+    let text = crate::wait(ask(&asked)).flatten();
     let read = |text: String| {
         let answer: Result<Answer, _> = serde_json::from_str(&text);
         let no_relay =
@@ -107,12 +104,7 @@ async fn ask(asked: &Asked) -> Result<String, String> {
         }
         _ => return Err(format!("{url} answers {}", answer.status())),
     }
-    let mut text = Vec::new();
-    while let Some(piece) = answer.chunk().await.map_err(silent)? {
-        if text.len() + piece.len() > MAX_ANSWER {
-            return Err(format!("{url}: what answers is no Stillwatch relay"));
-        }
-        text.extend_from_slice(&piece);
-    }
+    let text = client::body(&mut answer, MAX_ANSWER).await.map_err(silent)?;
+    let text = text.ok_or_else(|| format!("{url}: what answers is no Stillwatch relay"))?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }

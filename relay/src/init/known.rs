@@ -1,20 +1,14 @@
-//! What a relay's configuration says that a first run has to know, and which cameras have passwords of their own.
+//! What a relay's configuration says that a first run has to know.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use frame::CameraId;
 use runtime::settings::written::read;
-use serde::Deserialize;
 
 use super::Arguments;
 use crate::config::{DEFAULT_LISTEN, KEYS};
-
-/// A longer list of passwords is not looked into.
-const MAX_LIST: u64 = 8 << 20;
 
 /// What the configuration says, and the arguments where it says nothing.
 #[derive(Debug)]
@@ -76,33 +70,6 @@ pub(super) fn password_files(text: &str) -> (Option<PathBuf>, Option<PathBuf>) {
     let written = read(text, KEYS, &[]).unwrap_or_default();
     let file = |key: &str| written.text(key).map(PathBuf::from);
     (file("relay.password_file"), file("owner.password_file"))
-}
-
-/// The cameras for which `stillwatch-relay passwords` keeps one: the relay's is not theirs, or not for long. What is
-/// wrong with the list, the relay and `passwords list` say.
-pub(super) fn of_passwords(data: &Path) -> BTreeSet<CameraId> {
-    #[derive(Deserialize)]
-    struct List {
-        passwords: Vec<Entry>,
-    }
-    #[derive(Deserialize)]
-    struct Entry {
-        camera: Option<String>,
-        retired_us: Option<i64>,
-    }
-    let path = data.join("access/passwords.json");
-    // The folder is not root's, who runs this: what lies there may be a pipe.
-    if !fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) {
-        return BTreeSet::new();
-    }
-    let mut text = Vec::new();
-    let whole = File::open(path).and_then(|file| file.take(MAX_LIST).read_to_end(&mut text));
-    let list = whole.ok().and_then(|_| serde_json::from_slice::<List>(&text).ok());
-    let valid = list.into_iter().flat_map(|list| list.passwords);
-    valid
-        .filter(|entry| entry.retired_us.is_none())
-        .filter_map(|entry| entry.camera?.parse().ok())
-        .collect()
 }
 
 #[cfg(test)]

@@ -18,11 +18,12 @@ use frame::CameraId;
 use runtime::files::{Survives, keep_secret, publish};
 use runtime::secret::{Secret, SecretError};
 
+use crate::access::Folder;
 use crate::cli;
 use crate::config::{self, DEFAULT_FILE, DEFAULT_LISTEN, KEYS, site_url};
 use crate::units::{self, Manager, Needs};
 use crate::words::{NoRandom, password};
-use known::{Known, of_passwords, password_files};
+use known::{Known, password_files};
 use plan::{Refusal, Wishes, plan};
 use report::{Facts, Started};
 
@@ -191,7 +192,8 @@ pub(crate) async fn run(arguments: &Arguments, flags: &cli::Settings) -> Result<
     };
     let settings = read(&places.config)?.unwrap_or_default();
     let mut known = Known::read(&settings, arguments);
-    known.own.extend(places.data(flags).as_deref().map(of_passwords).unwrap_or_default());
+    let data = places.data(flags);
+    known.own.extend(data.map(|data| Folder::in_data(&data).cameras()).unwrap_or_default());
     let started = started(arguments, &places, &known, !written.is_empty()).await;
     let address = own_address();
     let url = known.url(address);

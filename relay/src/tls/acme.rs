@@ -26,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use super::certificate::{Certificate, Validity};
 use super::renew::{Renewal, is_late};
 use super::{Proof, Shown};
-use crate::client::{causes, client};
+use crate::client::{self, causes, client};
+use crate::data::on_disk;
 
 /// For each request of an order.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
@@ -39,9 +40,6 @@ const POLL: RetryPolicy = RetryPolicy::new().timeout(Duration::from_secs(120));
 
 /// For a whole order.
 const ORDER_WITHIN: Duration = Duration::from_secs(300);
-
-/// For each file.
-const DISK_WITHIN: Duration = Duration::from_secs(10);
 
 /// What could not be written is tried again so often.
 const KEEP_AGAIN: Duration = Duration::from_secs(60);
@@ -95,7 +93,7 @@ impl AcmeConfig {
     pub(crate) async fn kept(&self) -> Option<Certificate> {
         let path = self.certificate_file();
         let file = path.clone();
-        let pem = blocking(move || fs::read(file)).await.ok()?;
+        let pem = on_disk(move || fs::read(file)).await.ok()?;
         let read = Certificate::read(&pem, &pem);
         let wrong = read.as_ref().err();
         if let Some(wrong) = wrong {
@@ -122,7 +120,7 @@ impl AcmeConfig {
     /// Writes a file, away from the async threads: a disk may hang.
     async fn keep(&self, path: PathBuf, content: Vec<u8>) -> Result<(), OrderError> {
         let (folder, to) = (self.folder(), path.clone());
-        let written = blocking(move || {
+        let written = on_disk(move || {
             fs::create_dir_all(folder)?;
             keep_secret(&to, &content, Survives::PowerCut)
         });
@@ -133,7 +131,7 @@ impl AcmeConfig {
         let http = client(&self.roots, REQUEST_WITHIN).map_err(OrderError::Http)?;
         let builder = Account::builder_with_http(Box::new(Http(http)));
         let file = self.account_file();
-        let kept = blocking(move || fs::read(file)).await.ok();
+        let kept = on_disk(move || fs::read(file)).await.ok();
         // A damaged file costs a new account, and nothing else.
         let kept = kept.and_then(|kept| serde_json::from_slice::<AccountCredentials>(&kept).ok());
         if let Some(credentials) = kept {
@@ -222,17 +220,6 @@ impl AcmeConfig {
     /// Whether a certificate is for all names that there are now.
     fn is_for(&self, certificate: &Certificate) -> bool {
         self.domains.iter().all(|domain| certificate.names.contains(domain))
-    }
-}
-
-/// What a disk is asked for, within [`DISK_WITHIN`].
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    match tokio::time::timeout(DISK_WITHIN, tokio::task::spawn_blocking(work)).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(_)) => Err(io::Error::other("it was cut off")),
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the disk does not answer")),
     }
 }
 
@@ -364,13 +351,8 @@ impl HttpClient for Http {
                 .body(body)
                 .send();
             let mut answer = asked.await.map_err(reached)?;
-            let mut whole = Vec::new();
-            while let Some(piece) = answer.chunk().await.map_err(reached)? {
-                if whole.len() + piece.len() > MAX_ANSWER {
-                    return Err(AcmeError::Str("a shorter answer"));
-                }
-                whole.extend_from_slice(&piece);
-            }
+            let whole = client::body(&mut answer, MAX_ANSWER).await.map_err(reached)?;
+            let whole = whole.ok_or(AcmeError::Str("a shorter answer"))?;
             let mut response = http::Response::new(Full::new(Bytes::from(whole)));
             *response.status_mut() = answer.status();
             *response.headers_mut() = std::mem::take(answer.headers_mut());

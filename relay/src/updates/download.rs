@@ -25,10 +25,8 @@ use super::Updates;
 use super::folder::Folder;
 use super::index::Published;
 use super::pace::piece;
+use crate::data::on_disk;
 use crate::respond::{self, Response};
-
-/// How long the disk may take for a piece.
-const DISK_WITHIN: Duration = Duration::from_secs(10);
 
 /// Who is not done by then comes again for the rest: a place is nobody's for ever.
 const LONGEST: Duration = Duration::from_secs(3_600);
@@ -211,17 +209,6 @@ async fn open(path: PathBuf, bytes: u64) -> io::Result<File> {
         Err(io::Error::other(format!("it has {found} bytes instead of {bytes}; add it again")))
     })
     .await
-}
-
-/// Does something that waits for the disk, but not for ever.
-async fn on_disk<T: Send + 'static>(
-    act: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    match tokio::time::timeout(DISK_WITHIN, tokio::task::spawn_blocking(act)).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(_)) => Err(io::Error::other("reading was interrupted")),
-        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
 }
 
 fn stream_of(transfer: Transfer) -> Response {

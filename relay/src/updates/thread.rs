@@ -2,8 +2,8 @@
 //! last is what requests see.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use frame::CameraId;
@@ -14,7 +14,7 @@ use super::command::change_wish;
 use super::folder::{Folder, FolderError};
 use super::index::Index;
 use super::standing::{Rejection, Standings, Wish};
-use crate::data::Stamp;
+use crate::data::{LastRead, Stamp};
 
 /// How often it looks whether somebody else has written the lists.
 const LOOK: Duration = Duration::from_secs(1);
@@ -41,19 +41,8 @@ pub(crate) struct Known {
     pub read: bool,
 }
 
-/// What was read last, for all who ask.
-#[derive(Debug, Default)]
-pub(super) struct Shared(RwLock<Arc<Known>>);
-
-impl Shared {
-    pub(super) fn get(&self) -> Arc<Known> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn set(&self, known: Known) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
-    }
-}
+/// For all who ask.
+pub(super) type Shared = LastRead<Known>;
 
 /// See the module's documentation.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
@@ -59,13 +59,15 @@ impl Machine {
         self.folder.path().join(name)
     }
 
-    fn run(&self, arguments: &[&str]) -> Result<String, String> {
+    fn command(&self) -> Command {
         let mut command = command();
+        let (config, data) = (self.path("etc/relay.toml"), self.path("data"));
+        command.arg("--config").arg(config).arg("--data-dir").arg(data);
         command
-            .arg("--config")
-            .arg(self.path("etc/relay.toml"))
-            .arg("--data-dir")
-            .arg(self.path("data"));
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut command = self.command();
         let Output { status, stdout, stderr } = command.args(arguments).output().unwrap();
         if status.success() {
             Ok(String::from_utf8(stdout).unwrap())
@@ -83,12 +85,7 @@ impl Machine {
     }
 
     fn start(&self) -> Running {
-        let mut command = command();
-        command
-            .arg("--config")
-            .arg(self.path("etc/relay.toml"))
-            .arg("--data-dir")
-            .arg(self.path("data"));
+        let mut command = self.command();
         let program = Program::start("the relay", command.args(["--listen", "127.0.0.1:0"]));
         let line = program.line("listening on ");
         let address = line.split("listening on ").nth(1).unwrap().trim().parse().unwrap();
