@@ -4,7 +4,7 @@
 //! sockets, tls                access (thread)   who may upload, who may look
 //!  │                           │
 //! serve ──► routes ──► ingest ──► board ──► view ◄── scale (threads)
-//!            │           │          │
+//!            │           │          ├──► cluster       shares frames with other relays
 //!            └► updates  └► store   ├──► export        files for a web server
 //!              (thread)    (thread) ├──► watch         says when a camera's state changes
 //!                                   ├──► notification  tells somebody who does not look
@@ -29,6 +29,7 @@ use web::serve::{self, Connections, Listener, Server};
 
 use crate::access::Access;
 use crate::board::{Board, Now};
+use crate::cluster::{self, Cluster};
 use crate::config::Config;
 use crate::export::{self, ExportStatus};
 use crate::ingest::Ingest;
@@ -109,7 +110,11 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let updates = Updates::start(config.updates.clone(), Arc::clone(&board), counts)
         .map_err(RunError::Thread)?;
     let access = start_access(&config, &metrics).await?;
+    let cluster = config.cluster.clone().map(|cluster| {
+        Arc::new(Cluster::new(cluster, Arc::clone(&access), metrics.cluster.clone()))
+    });
     let parts = Parts {
+        cluster,
         board: Arc::clone(&board),
         store: store.clone(),
         scaler,
@@ -174,6 +179,8 @@ struct Parts {
     access: Arc<Access>,
     /// With HTTPS.
     certificates: Option<Arc<Shown>>,
+    /// With other relays.
+    cluster: Option<Arc<Cluster>>,
 }
 
 /// Where it listens, and whose certificate is shown there.
@@ -205,14 +212,22 @@ async fn certificates(config: &TlsConfig) -> Result<Arc<Shown>, RunError> {
 }
 
 fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
-    let Parts { board, store, scaler, metrics, updates, access, certificates } = parts;
+    let Parts { board, store, scaler, metrics, updates, access, certificates, cluster } = parts;
     let observer = metrics.connections_observer(config.connections.total);
     let connections = Connections::new(&config.connections, observer);
     let (strangers, kept) = (metrics.refusals(None), store.clone());
     let (shown, noting) = (Arc::clone(&board), Arc::clone(&updates));
     let admitting = Arc::clone(&access);
-    let ingest =
-        Ingest::new(shown, admitting, sign_keys(config), kept, config.uploads, strangers, noting);
+    let ingest = Ingest::new(
+        shown,
+        admitting,
+        sign_keys(config),
+        kept,
+        config.uploads,
+        strangers,
+        noting,
+        cluster.clone(),
+    );
     let exporting = config.export.as_ref().map(|_| ExportStatus::default());
     let notifications = Notifications::new(&config.notify, &metrics);
     let sources = Sources {
@@ -236,6 +251,7 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
         access,
         origins: config.pages.origins.clone(),
         connections: connections.clone(),
+        cluster: cluster.clone(),
         plain,
         peer_timeout: config.uploads.peer_timeout,
         started: clock::mono(),
@@ -254,6 +270,9 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
         Supervisor { board: Arc::clone(&board), store, serving, watching: watching.clone() };
     let mut tasks = Tasks::default();
     let stop = tasks.stop_token();
+    if let Some(cluster) = cluster {
+        tasks.spawn("cluster", cluster::run(cluster, Arc::clone(&board), stop.clone()));
+    }
     tasks.spawn("watch", watch::run(board, watching, stop.clone()));
     tasks.spawn("serve", serve::run(server, stop.clone()));
     if let (Some(config), Some(status)) = (config.export.clone(), exporting) {

@@ -108,11 +108,15 @@ impl Export {
     async fn turn(&mut self) {
         let (mut writes, mut shown) = (Vec::new(), Vec::new());
         for camera in self.site.board.all() {
-            let Some(held) = camera.newest() else { continue };
             // A file is for everybody.
             if self.site.access.is_private(&camera.id) {
                 continue;
             }
+            if camera.is_behind() {
+                // What is at another relay is fetched.
+                camera.asked(clock::mono());
+            }
+            let Some(held) = camera.newest() else { continue };
             if self.written.get(&camera.id) == Some(&held.number) {
                 continue;
             }

@@ -13,6 +13,7 @@ mod board;
 mod card;
 mod cli;
 mod client;
+mod cluster;
 mod config;
 mod data;
 mod doctor;

@@ -95,6 +95,7 @@ pub(crate) struct Metrics {
     notifications: IntCounterVec,
     notify_works: IntGaugeVec,
     max_connections: IntGauge,
+    pub cluster: ClusterMetrics,
 }
 
 /// What happens with updates.
@@ -116,6 +117,35 @@ pub(crate) struct Guesses {
     /// Addresses of now that guess faster than is allowed, by what for.
     pub throttled: IntGaugeVec,
 }
+
+/// What goes between this relay and the others. There without a cluster, too, and stays at 0.
+#[derive(Debug, Clone)]
+pub(crate) struct ClusterMetrics {
+    pub works: IntGauge,
+    /// By outcome.
+    pub published: IntCounterVec,
+    pub published_bytes: IntCounter,
+    /// From the board to the bus's acknowledgement.
+    pub publish_seconds: Histogram,
+    pub heads: IntCounter,
+    pub redelivered: IntCounter,
+    /// By outcome.
+    pub fetched: IntCounterVec,
+    pub fetched_bytes: IntCounter,
+    pub fetch_seconds: Histogram,
+    /// From the arrival at the relay that took it to being shown here, by both clocks.
+    pub added_age: Histogram,
+    pub reconnects: IntCounter,
+    pub relays: IntGauge,
+    /// By relay.
+    pub clock_offset: GaugeVec,
+}
+
+/// What becomes of frames for the bus.
+const PUBLISHED: [&str; 5] = ["published", "replaced", "older", "oversized", "failed"];
+
+/// And of those that are fetched.
+const FETCHED: [&str; 4] = ["shown", "older", "refused", "failed"];
 
 /// What comes of them.
 const GUESSES: [&str; 3] = ["wrong", "late", "throttled"];
@@ -332,6 +362,7 @@ impl Metrics {
                 &["channel"],
             )?,
             max_connections: by.whole("max_connections", "Most open connections")?,
+            cluster: ClusterMetrics::new(&by)?,
             registry,
         };
         // Or else the first one of each would be no increase for Prometheus.
@@ -348,6 +379,14 @@ impl Metrics {
             metrics.guesses.throttled.with_label_values(&[what]);
             for outcome in GUESSES {
                 metrics.guesses.guesses.with_label_values(&[what, outcome]);
+            }
+        }
+        for (outcomes, counters) in [
+            (PUBLISHED.as_slice(), &metrics.cluster.published),
+            (&FETCHED, &metrics.cluster.fetched),
+        ] {
+            for outcome in outcomes {
+                counters.with_label_values(&[*outcome]);
             }
         }
         for outcome in DOWNLOADS {
@@ -449,8 +488,8 @@ impl Metrics {
                     }
                 }
             }
-            if let Some(held) = camera.newest() {
-                self.frame_age.with_label_values(&[id]).set(held.age(now).as_secs_f64());
+            if let Some(newest) = camera.latest(now) {
+                self.frame_age.with_label_values(&[id]).set(newest.age.as_secs_f64());
             }
         }
         self.updates(known);
@@ -508,6 +547,45 @@ fn said(report: &Report) -> [(&'static str, Option<f64>); 8] {
         ("upload_failures", count(report.upload_failures)),
         ("waiting_frames", count(report.waiting)),
     ]
+}
+
+impl ClusterMetrics {
+    fn new(by: &Register<'_>) -> Made<ClusterMetrics> {
+        Ok(ClusterMetrics {
+            works: by.whole("cluster_works", "1 while frames are shared by the bus, else 0")?,
+            published: by.counters(
+                "cluster_published",
+                "Frames that were uploaded here, by what became of them on their way to the bus; older: it had a newer one",
+                &["outcome"],
+            )?,
+            published_bytes: by.counter("cluster_published_bytes", "Their bytes")?,
+            publish_seconds: by.histogram(
+                "cluster_publish_seconds",
+                "From the arrival of a frame to its acknowledgement by the bus",
+            )?,
+            heads: by.counter("cluster_heads", "Announcements of frames, of all relays")?,
+            redelivered: by
+                .counter("cluster_redelivered", "Announcements that were older than one before")?,
+            fetched: by.counters(
+                "cluster_fetched",
+                "Pictures that were fetched from the bus because somebody watches, by what became of them",
+                &["outcome"],
+            )?,
+            fetched_bytes: by.counter("cluster_fetched_bytes", "Their bytes")?,
+            fetch_seconds: by.histogram("cluster_fetch_seconds", "Time to fetch one")?,
+            added_age: by.histogram(
+                "cluster_added_age_seconds",
+                "From a frame's arrival at the relay that took it to its being shown here, by both clocks",
+            )?,
+            reconnects: by.counter("cluster_reconnects", "Connections to the bus that ended")?,
+            relays: by.whole("cluster_relays", "Other relays that are heard")?,
+            clock_offset: by.ages(
+                "cluster_clock_offset_seconds",
+                "By how much another relay's clock is ahead of this one's",
+                &["relay"],
+            )?,
+        })
+    }
 }
 
 /// Makes metrics that are registered.

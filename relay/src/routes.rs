@@ -23,6 +23,7 @@ use web::serve::{self, Connections, Peer};
 use crate::access::Access;
 use crate::access::viewing::{Eyes, keep_private};
 use crate::board::{Board, Camera, NoSize, Refused, Size};
+use crate::cluster::Cluster;
 use crate::export::ExportStatus;
 use crate::ingest::{Ingest, Upload};
 use crate::metrics::Metrics;
@@ -59,6 +60,8 @@ pub(crate) struct Site {
     /// Whose scripts may read pictures and states.
     pub origins: Origins,
     pub connections: Connections,
+    /// With other relays.
+    pub cluster: Option<Arc<Cluster>>,
     /// Where there is HTTPS: what others get.
     pub plain: Option<Plain>,
     /// A viewer that takes or says nothing for so long is disconnected.
@@ -255,7 +258,7 @@ impl Site {
             Target::Bundle(sha256) => self.download(&sha256, Served::bundle, &request).await,
             Target::Blocks(sha256) => self.download(&sha256, Served::blocks, &request).await,
             Target::CameraHealth(id) => self.with(&id, |c| status::camera_health(c, now)),
-            Target::Health => status::health(&self.store),
+            Target::Health => status::health(&self.store, self.cluster.as_deref()),
             Target::Status => self.status(eyes, now),
             Target::Page(page) => {
                 let mut response = self.page(page, path, &request, eyes, now).await;
@@ -268,6 +271,9 @@ impl Site {
             Target::Metrics => {
                 let open = self.connections.open();
                 let known = self.updates.known();
+                if let Some(cluster) = &self.cluster {
+                    cluster.measure();
+                }
                 let shown = self.plain.as_ref().and_then(|plain| plain.shown.certificate());
                 let until = shown.map(|certificate| certificate.validity.until);
                 let text = self.metrics.text(&self.board, now, open, until, &self.store, &known);

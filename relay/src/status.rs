@@ -11,7 +11,8 @@ use runtime::version;
 use serde::Serialize;
 use web::freshness::State;
 
-use crate::board::Camera;
+use crate::board::{Camera, Newest};
+use crate::cluster::{Cluster, ClusterStatus};
 use crate::export::ExportStatus;
 use crate::metrics::CameraMetrics;
 use crate::notification::ChannelStatus;
@@ -27,6 +28,16 @@ struct Health {
     instance: &'static str,
     #[serde(flatten)]
     keeping: Keeping,
+    /// With other relays.
+    #[serde(flatten)]
+    sharing: Option<Sharing>,
+}
+
+#[derive(Serialize)]
+struct Sharing {
+    cluster: &'static str,
+    /// What is wrong with it, and what to do.
+    cluster_problem: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -64,6 +75,9 @@ pub(crate) struct Status {
     /// Whether somebody would be told of trouble, by channel.
     notifications: Vec<ChannelStatus>,
     connections: usize,
+    /// With other relays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<ClusterStatus>,
     cameras: Vec<CameraStatus>,
     /// Uploads for cameras that don't exist.
     refused: BTreeMap<&'static str, u64>,
@@ -78,6 +92,9 @@ struct CameraStatus {
     seq: Option<u64>,
     captured_at: Option<String>,
     time_source: Option<&'static str>,
+    /// The relay that takes its frames, if that is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relay: Option<String>,
     bytes: Option<usize>,
     width: Option<u16>,
     height: Option<u16>,
@@ -111,16 +128,18 @@ struct Uploads {
 }
 
 /// The process works if it can say so; a store in trouble is told, and is no reason to restart.
-pub(crate) fn health(store: &Store) -> Response {
+pub(crate) fn health(store: &Store, cluster: Option<&Cluster>) -> Response {
     let (version, instance) = (version::full(), instance());
+    let sharing = cluster.map(Cluster::health);
+    let sharing = sharing.map(|(cluster, cluster_problem)| Sharing { cluster, cluster_problem });
     respond::json(
         StatusCode::OK,
-        &Health { status: "ok", version, instance, keeping: keeping(store) },
+        &Health { status: "ok", version, instance, keeping: keeping(store), sharing },
     )
 }
 
 /// A word that no other process has.
-fn instance() -> &'static str {
+pub(crate) fn instance() -> &'static str {
     static INSTANCE: LazyLock<String> = LazyLock::new(|| {
         let mut bytes = [0; 8];
         match SystemRandom::new().fill(&mut bytes) {
@@ -164,6 +183,7 @@ pub(crate) fn all(site: &Site, cameras: &[Arc<Camera>], now: Mono) -> Status {
         exporting: exporting(site.export.as_ref()),
         notifications: site.notifications.status(),
         connections: site.connections.open(),
+        cluster: site.cluster.as_ref().map(|cluster| cluster.status(now)),
         cameras: cameras.iter().map(|c| camera_status(c, usages.get(&c.id), now)).collect(),
         refused: site.ingest.strangers.all(),
     }
@@ -193,21 +213,25 @@ fn health_of(camera: &Camera, now: Mono) -> CameraHealth {
     CameraHealth {
         camera: camera.id.to_string(),
         state: camera.state(now).word(),
-        age_ms: camera.newest().map(|held| millis(held.age(now))),
+        age_ms: camera.latest(now).map(|newest| millis(newest.age)),
     }
 }
 
 fn camera_status(camera: &Camera, usage: Option<&Usage>, now: Mono) -> CameraStatus {
-    let held = camera.newest();
+    let newest = camera.latest(now);
+    let newest = newest.as_ref();
+    // Where it is elsewhere, nobody knows its size.
+    let held = camera.newest().filter(|_| !camera.is_behind());
     let held = held.as_deref();
     let picture = held.map(|held| &held.frame.picture);
     let CameraMetrics { accepted, older, .. } = &camera.counts;
     CameraStatus {
         health: health_of(camera, now),
         fps: camera.fps(),
-        seq: held.map(|held| held.frame.seq),
-        captured_at: held.map(|held| held.captured_at()),
-        time_source: held.map(|held| held.source.word()),
+        seq: newest.map(|newest| newest.seq),
+        captured_at: newest.map(Newest::captured_at),
+        time_source: newest.map(|newest| newest.source.word()),
+        relay: newest.and_then(|newest| newest.home.as_deref()).map(str::to_owned),
         bytes: picture.map(|picture| picture.bytes().len()),
         width: picture.map(|picture| picture.width()),
         height: picture.map(|picture| picture.height()),

@@ -119,7 +119,7 @@ fn status_line(board: &Board, now: Mono) -> String {
     for camera in &cameras {
         *states.entry(camera.state(now).word()).or_insert(0_usize) += 1;
     }
-    let ages = cameras.iter().filter_map(|camera| camera.newest()).map(|held| held.age(now));
+    let ages = cameras.iter().filter_map(|camera| camera.latest(now)).map(|newest| newest.age);
     words(&states, ages.min())
 }
 

@@ -82,10 +82,10 @@ fn compare(seen: &mut BTreeMap<CameraId, Seen>, camera: &Camera, now: Mono) {
 
 fn say(camera: &Camera, before: &Seen, after: &Seen) {
     let id = &camera.id;
-    let held = camera.newest();
+    let newest = camera.latest(after.since);
     let about = About {
-        age: held.as_ref().map(|held| held.age(after.since)),
-        seq: held.as_ref().map(|held| held.frame.seq),
+        age: newest.as_ref().map(|newest| newest.age),
+        seq: newest.as_ref().map(|newest| newest.seq),
         state: Some(after.state.word()),
         ..About::camera(id.as_str())
     };

@@ -29,4 +29,4 @@ pub mod wire;
 
 pub use camera::{BadCameraId, CameraId};
 pub use capture::{CaptureTime, Frame};
-pub use picture::{ContentHash, Picture};
+pub use picture::{BadContentHash, ContentHash, Picture};

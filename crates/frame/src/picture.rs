@@ -1,6 +1,7 @@
 //! A JPEG that passed inspection.
 
 use std::fmt;
+use std::str::FromStr;
 
 use bytes::{Bytes, BytesMut};
 use xxhash_rust::xxh3::xxh3_128;
@@ -15,12 +16,27 @@ use crate::jpeg::{self, Inspection, JpegError};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ContentHash(u128);
 
+impl FromStr for ContentHash {
+    type Err = BadContentHash;
+
+    fn from_str(text: &str) -> Result<Self, BadContentHash> {
+        let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = digits.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+        number.map(ContentHash).ok_or(BadContentHash)
+    }
+}
+
 impl fmt::Display for ContentHash {
     /// 32 lower-case hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
 }
+
+/// A text that is no content hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a content hash is 32 hexadecimal digits")]
+pub struct BadContentHash;
 
 impl fmt::Debug for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

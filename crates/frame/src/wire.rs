@@ -10,6 +10,8 @@ use crate::{CaptureTime, Frame};
 pub const CAPTURED_AT: &str = "frame-captured-at";
 /// The number of the picture among its camera's.
 pub const SEQ: &str = "frame-seq";
+/// Which start of the agent it is of: 16 hexadecimal digits, random. Within one, [`SEQ`] alone says which frame is newer.
+pub const BOOT: &str = "frame-boot";
 /// Comma-separated words, see [`Flags`].
 pub const FLAGS: &str = "frame-flags";
 /// How old the picture is, in milliseconds.
@@ -108,6 +110,13 @@ impl From<&Frame> for Flags {
     }
 }
 
+/// Reads the value of [`BOOT`].
+pub fn parse_boot(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    digits.then(|| u64::from_str_radix(text, 16).ok()).flatten()
+}
+
 /// Formats microseconds since the Unix epoch as RFC 3339 in UTC with `digits` of a second.
 /// A time beyond the years -9999 to 9999 is given as the nearest that can be written.
 pub fn format_time(unix_us: i64, digits: u8) -> String {
@@ -201,6 +210,14 @@ mod tests {
         // Nothing a clock may hold makes it panic.
         for us in [i64::MIN, i64::MAX] {
             assert!(!format_time(us, 3).is_empty());
+        }
+    }
+
+    #[test]
+    fn boots_are_16_digits() {
+        assert_eq!(parse_boot("00000000000000ff"), Some(255));
+        for bad in ["", "ff", "+0000000000000ff", "00000000000000fg", "00000000000000ff0"] {
+            assert_eq!(parse_boot(bad), None, "{bad}");
         }
     }
 

@@ -154,6 +154,14 @@ events! {
     Booted, "booted", INFO, "00f78745be584a00bd7378b82d37d332";
     /// systemd has given up starting the agent.
     AgentFailed, "agent-failed", ERROR, "6ccb4ec9d10646bf82079df0214435c1";
+    /// Frames are shared with other relays.
+    ClusterWorks, "cluster-works", INFO, "c8848589d6d5448ea44439aa8443f5a6";
+    /// There is no bus to share them by.
+    ClusterAway, "cluster-away", WARN, "06381157e11b475fa448fd292c5fcca5";
+    /// The bus is there, and somebody has to change something before it can be used.
+    ClusterRefused, "cluster-refused", ERROR, "d7ea088b18cf426d9b86f8f55905ca2b";
+    /// Another relay is not heard any more.
+    ClusterRelayMissing, "cluster-relay-missing", WARN, "e4a1a19c6402464e88c58de23005f14d";
     /// There is no configuration: the setup access point can be joined.
     SetupOpen, "setup-open", WARN, "8d2391b6f380495fba930378145b41e1";
     /// The WiFi that was chosen does not work: the setup access point comes back.

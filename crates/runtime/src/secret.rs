@@ -13,6 +13,9 @@ pub struct Secret(Box<str>);
 /// Longest password that is read, in bytes; a longer "password" is some other file.
 const MAX_LEN: u64 = 1024;
 
+/// Longest text: NATS credentials have about 1 KB.
+const MAX_TEXT: u64 = 16 << 10;
+
 /// Why a password file can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
@@ -47,18 +50,23 @@ impl Secret {
     /// # Errors
     /// The file is missing, exposed, empty, too long or not UTF-8.
     pub fn read(path: &Path) -> Result<Secret, SecretError> {
-        let unreadable = |error| SecretError::Unreadable(path.into(), error);
-        let file = File::open(path).map_err(unreadable)?;
-        let mode = file.metadata().map_err(unreadable)?.permissions().mode();
-        if mode & 0o007 != 0 {
-            return Err(SecretError::Exposed(path.into()));
-        }
-        let mut content = Vec::new();
-        file.take(MAX_LEN + 2).read_to_end(&mut content).map_err(unreadable)?;
+        let content = contents(path, MAX_LEN)?;
         let text = std::str::from_utf8(&content).ok();
         text.map(|text| text.trim_end_matches(['\r', '\n']))
             .filter(|text| text.len() as u64 <= MAX_LEN)
             .and_then(Secret::new)
+            .ok_or_else(|| SecretError::Unusable(path.into()))
+    }
+
+    /// Reads a file whose whole text is the secret.
+    ///
+    /// # Errors
+    /// As [`Secret::read`].
+    pub fn read_text(path: &Path) -> Result<Secret, SecretError> {
+        let content = contents(path, MAX_TEXT)?;
+        let text = String::from_utf8(content).ok();
+        text.filter(|text| text.len() as u64 <= MAX_TEXT)
+            .and_then(|text| Secret::new(&text))
             .ok_or_else(|| SecretError::Unusable(path.into()))
     }
 
@@ -76,6 +84,19 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+}
+
+/// A little more than `max` bytes of it, at most.
+fn contents(path: &Path, max: u64) -> Result<Vec<u8>, SecretError> {
+    let unreadable = |error| SecretError::Unreadable(path.into(), error);
+    let file = File::open(path).map_err(unreadable)?;
+    let mode = file.metadata().map_err(unreadable)?.permissions().mode();
+    if mode & 0o007 != 0 {
+        return Err(SecretError::Exposed(path.into()));
+    }
+    let mut content = Vec::new();
+    file.take(max + 2).read_to_end(&mut content).map_err(unreadable)?;
+    Ok(content)
 }
 
 impl fmt::Debug for Secret {

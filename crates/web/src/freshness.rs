@@ -136,6 +136,26 @@ impl Signs {
         self.left = self.attached == 0;
     }
 
+    /// Who takes the camera's uploads says how its agent stands: something was `heard` of it last, its connection is
+    /// open (`attached`), or was closed.
+    pub fn told(&mut self, heard: Mono, attached: bool, left: bool, now: Mono) {
+        if self.attached > 0 {
+            return;
+        }
+        if attached {
+            self.heard(now);
+        } else if self.heard.is_none_or(|known| known <= heard) {
+            self.heard = Some(heard);
+            self.left = left;
+        }
+    }
+
+    /// How the agent stands: whether its connection is open, was closed and nothing heard since, and when something
+    /// was heard.
+    pub fn presence(&self) -> (bool, bool, Option<Mono>) {
+        (self.attached > 0, self.left, self.heard)
+    }
+
     /// A frame went onto the board.
     pub fn shown(&mut self, now: Mono, hash: ContentHash, may_repeat: bool) {
         if let Some(before) = self.shown.filter(|_| self.has_picture) {

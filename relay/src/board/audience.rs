@@ -16,6 +16,8 @@ pub(super) struct Audience(watch::Sender<Seen>);
 struct Seen {
     streams: u64,
     still: Option<Mono>,
+    /// At other relays.
+    elsewhere: u64,
 }
 
 impl Default for Audience {
@@ -41,10 +43,20 @@ impl Audience {
         });
     }
 
-    /// How many watch; all who ask for still pictures are one.
-    pub(super) fn count(&self, now: Mono) -> u64 {
+    /// So many watch at other relays.
+    pub(super) fn elsewhere(&self, viewers: u64) {
+        self.0.send_if_modified(|seen| std::mem::replace(&mut seen.elsewhere, viewers) != viewers);
+    }
+
+    /// How many watch here; all who ask for still pictures are one.
+    pub(super) fn here(&self, now: Mono) -> u64 {
         let seen = *self.0.borrow();
         seen.streams + u64::from(is_recent(seen.still, now))
+    }
+
+    /// How many watch at all relays.
+    pub(super) fn count(&self, now: Mono) -> u64 {
+        self.here(now).saturating_add(self.0.borrow().elsewhere)
     }
 
     /// Sees that somebody begins or ends; that somebody asks for no more stills, nobody says.
@@ -80,5 +92,7 @@ mod tests {
         assert!(changes.has_changed().unwrap());
         audience.stream(false);
         assert_eq!(audience.count(at(25)), 0);
+        audience.elsewhere(3);
+        assert_eq!((audience.here(at(25)), audience.count(at(25))), (0, 3));
     }
 }

@@ -7,6 +7,8 @@ use crate::metrics::{CameraMetrics, Kind, Refusals};
 /// Why an upload was refused. What each means in HTTP is in `respond.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Refused {
+    /// This relay takes no uploads.
+    NotHere,
     /// A wrong `?password=`, or none at all.
     Password,
     /// A wrong `Authorization: Bearer`.
@@ -38,7 +40,8 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    pub(crate) const ALL: [Refused; 14] = [
+    pub(crate) const ALL: [Refused; 15] = [
+        Refused::NotHere,
         Refused::Password,
         Refused::Token,
         Refused::Throttled,
@@ -58,6 +61,7 @@ impl Refused {
     /// The word in status, metrics and log.
     pub(crate) const fn word(self) -> &'static str {
         match self {
+            Refused::NotHere => "not_here",
             Refused::Password => "password",
             Refused::Token => "token",
             Refused::Throttled => "throttled",

@@ -15,8 +15,8 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use ladder::Mono;
 
 use super::sizes::Scaled;
-use super::{Now, Rendition};
-use crate::ingest::admit::{Stamp, TimeSource};
+use super::{Announced, Now, Rendition};
+use crate::ingest::admit::{Placed, Stamp, TimeSource};
 
 /// Digits of a second in the times that viewers see.
 const TIME_DIGITS: u8 = 3;
@@ -32,9 +32,12 @@ pub(crate) struct Held {
     pub number: u64,
     /// An earlier process received it.
     pub restored: bool,
+    /// The relay that took it; `None` is this one.
+    pub home: Option<Arc<str>>,
     /// The picture as it was uploaded.
     pub full: Arc<Rendition>,
     pub(super) scaled: Scaled,
+    boot: Option<u64>,
     since: Mono,
     age_then: Duration,
 }
@@ -70,6 +73,8 @@ impl Held {
             arrived_us: now.unix_us,
             number: 0,
             restored: false,
+            home: None,
+            boot: stamp.boot,
             full: Arc::new(full),
             scaled: Scaled::default(),
             since: now.mono,
@@ -86,6 +91,18 @@ impl Held {
         let Kept { picture, stamp, may_repeat, arrived_us, .. } = kept;
         let held = Held::new(camera, picture, stamp, may_repeat, now);
         Held { arrived_us, restored: true, ..held }
+    }
+
+    /// One that another relay took.
+    pub(super) fn fetched(
+        camera: CameraId,
+        picture: Picture,
+        announced: &Announced,
+        now: Now,
+    ) -> Held {
+        let Announced { placed, may_repeat, home, .. } = announced;
+        let held = Held::new(camera, picture, placed.stamp, *may_repeat, now);
+        Held { arrived_us: placed.arrived_us, home: Some(Arc::clone(home)), ..held }
     }
 
     /// How old the picture is. Our wall clock is asked once per frame, at its arrival: a clock that
@@ -105,13 +122,23 @@ impl Held {
     }
 
     pub(crate) fn stamp(&self) -> Stamp {
-        Stamp { unix_us: self.frame.captured.unix_us, source: self.source, seq: self.frame.seq }
+        let Frame { captured, seq, .. } = &self.frame;
+        Stamp { unix_us: captured.unix_us, source: self.source, seq: *seq, boot: self.boot }
+    }
+
+    pub(crate) fn placed(&self) -> Placed {
+        Placed { stamp: self.stamp(), arrived_us: self.arrived_us }
     }
 
     /// The capture time as viewers see it.
     pub(crate) fn captured_at(&self) -> String {
-        wire::format_time(self.frame.captured.unix_us, TIME_DIGITS)
+        shown_time(self.frame.captured.unix_us)
     }
+}
+
+/// A time as viewers see it.
+pub(super) fn shown_time(unix_us: i64) -> String {
+    wire::format_time(unix_us, TIME_DIGITS)
 }
 
 /// When something happened by the wall clock, in time since boot; `None` if that was before boot,
@@ -121,7 +148,7 @@ pub(super) fn moment(unix_us: i64, now: Now) -> Option<Mono> {
     now.mono.since_boot().checked_sub(ago).map(Mono::from_boot)
 }
 
-fn between(earlier_us: i64, later_us: i64) -> Option<Duration> {
+pub(super) fn between(earlier_us: i64, later_us: i64) -> Option<Duration> {
     let micros = i128::from(later_us) - i128::from(earlier_us);
     u64::try_from(micros).ok().map(Duration::from_micros)
 }

@@ -7,6 +7,7 @@
 mod ages;
 mod audience;
 mod counts;
+mod elsewhere;
 mod held;
 mod rendition;
 mod sizes;
@@ -23,17 +24,22 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use ages::STEP as AGES_STEP;
 pub(crate) use counts::Refused;
+pub(crate) use elsewhere::{Announced, Newest, Presence, Wanted};
 pub(crate) use held::{Held, Kept};
 pub(crate) use rendition::{BOUNDARY, OPEN_HEAD, Rendition};
 pub(crate) use sizes::{Cell, NoSize, NotScaled, Size};
 use web::freshness::{Limits, Signs, State};
 
-use crate::ingest::admit::{Claim, Stamp, TimeSource, admit};
+use crate::ingest::admit::{Claim, TimeSource, admit};
 use crate::metrics::{CameraMetrics, Metrics, Outflow, Watching};
 use crate::rate::Rate;
 use ages::Ages;
 use audience::Audience;
+use elsewhere::Known;
 use sizes::Leases;
+
+/// How long somebody who looks waits for a picture that is at another relay.
+const FETCH_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// Both clocks at one moment.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +62,7 @@ pub(crate) struct Board {
     limits: Limits,
     max: usize,
     metrics: Arc<Metrics>,
+    wanted: Arc<Wanted>,
     closing: CancellationToken,
 }
 
@@ -67,7 +74,8 @@ impl Board {
     /// A board for up to `max` cameras; `limits` are those of cameras that nobody configured.
     pub(crate) fn new(limits: Limits, max: usize, metrics: Arc<Metrics>) -> Board {
         let closing = CancellationToken::new();
-        Board { cameras: RwLock::default(), limits, max, metrics, closing }
+        let wanted = Arc::default();
+        Board { cameras: RwLock::default(), limits, max, metrics, wanted, closing }
     }
 
     /// Ends all streams.
@@ -97,7 +105,8 @@ impl Board {
             limits,
             newest,
             announced,
-            signs: Mutex::default(),
+            known: Mutex::default(),
+            wanted: Arc::clone(&self.wanted),
             leases: Mutex::default(),
             rate: Mutex::default(),
             ages: Mutex::default(),
@@ -105,6 +114,11 @@ impl Board {
             report: Mutex::default(),
             closing: self.closing.clone(),
         }
+    }
+
+    /// Which pictures somebody wants that are elsewhere.
+    pub(crate) fn wanted(&self) -> &Arc<Wanted> {
+        &self.wanted
     }
 
     /// Waits until streams should end.
@@ -159,7 +173,8 @@ pub(crate) struct Camera {
     /// The state as `watch.rs` saw it last, for those who wait for it to change.
     announced: watch::Sender<State>,
     /// Also what makes judging and showing a frame one step.
-    signs: Mutex<Signs>,
+    known: Mutex<Known>,
+    wanted: Arc<Wanted>,
     leases: Mutex<Leases>,
     rate: Mutex<Rate>,
     ages: Mutex<Ages>,
@@ -181,7 +196,7 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        self.0.signs().detach(runtime::clock::mono());
+        self.0.known().signs.detach(runtime::clock::mono());
     }
 }
 
@@ -201,18 +216,62 @@ impl Drop for Watched {
 impl Camera {
     /// Counts a viewer of a stream for as long as what is returned lives.
     pub(crate) fn watched(self: &Arc<Self>, outflow: &Outflow) -> Watched {
+        self.begins(runtime::clock::mono());
         self.audience.stream(true);
         Watched { camera: Arc::clone(self), _counted: outflow.watched() }
     }
 
     /// Somebody asked for a still picture, or takes them as files.
     pub(crate) fn asked(&self, now: Mono) {
+        self.begins(now);
         self.audience.still(now);
     }
 
-    /// How many watch; all who ask for still pictures are one.
+    /// Somebody begins to look, perhaps at a picture that is elsewhere.
+    fn begins(&self, now: Mono) {
+        let mut known = self.known();
+        if known.is_behind(self.newest.borrow().as_deref()) {
+            if self.audience.here(now) == 0 {
+                known.begins(now);
+            }
+            self.wanted.ask(&self.id);
+        }
+    }
+
+    /// Waits for the newest picture, where it is elsewhere and can be had, but not for long. Whoever calls this
+    /// looks: see [`Camera::watched`] and [`Camera::asked`].
+    pub(crate) async fn fetched(&self) {
+        let mut frames = self.newest.subscribe();
+        let fetched = async {
+            while self.wanted.is_open() && self.is_behind() {
+                // It ends with the camera only.
+                if frames.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // What is here is shown then, as old as it is.
+        let _ = tokio::time::timeout(FETCH_WITHIN, fetched).await;
+    }
+
+    /// Whether there is a newer frame than the one that can be shown.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.known().is_behind(self.newest.borrow().as_deref())
+    }
+
+    /// How many watch here; all who ask for still pictures are one.
+    pub(crate) fn viewers_here(&self, now: Mono) -> u64 {
+        self.audience.here(now)
+    }
+
+    /// The same at all relays, as far as is known.
     pub(crate) fn viewers(&self, now: Mono) -> u64 {
         self.audience.count(now)
+    }
+
+    /// So many watch at other relays.
+    pub(crate) fn watched_elsewhere(&self, viewers: u64) {
+        self.audience.elsewhere(viewers);
     }
 
     /// Sees that somebody begins to watch, or stops.
@@ -225,8 +284,26 @@ impl Camera {
         self.newest.borrow().clone()
     }
 
+    /// What is known of the newest frame, whether it can be shown or not.
+    pub(crate) fn latest(&self, now: Mono) -> Option<Newest> {
+        self.known().newest(self.newest.borrow().as_deref(), now)
+    }
+
+    /// Which relay takes its frames; `None`: this one, or nobody does.
+    pub(crate) fn home(&self, now: Mono) -> Option<Arc<str>> {
+        self.latest(now).and_then(|newest| newest.home)
+    }
+
     pub(crate) fn state(&self, now: Mono) -> State {
-        self.signs().state(now, &self.limits)
+        self.known().state(now, &self.limits, self.audience.here(now) > 0)
+    }
+
+    /// The state of the picture that can be shown: no better than stale if a newer one could not be had.
+    pub(crate) fn picture_state(&self, now: Mono) -> State {
+        match self.state(now) {
+            State::Live | State::Frozen if self.is_behind() => State::Stale,
+            state => state,
+        }
     }
 
     /// Sees every frame that comes, or the newest of those that came meanwhile. It ends with the
@@ -252,7 +329,7 @@ impl Camera {
 
     /// An agent is connected for as long as what is returned lives.
     pub(crate) fn attach(self: &Arc<Self>, now: Mono) -> Attached {
-        self.signs().attach(now);
+        self.known().signs.attach(now);
         Attached(Arc::clone(self))
     }
 
@@ -281,23 +358,23 @@ impl Camera {
 
     /// For how long every frame had the same content; `None` if it may, or there is no frame.
     pub(crate) fn unchanged(&self, now: Mono) -> Option<Duration> {
-        self.signs().unchanged(now)
+        self.known().signs.unchanged(now)
     }
 
     /// How long a new frame may take before the camera is stale.
     pub(crate) fn patience(&self) -> Duration {
-        self.signs().patience(&self.limits)
+        self.known().signs.patience(&self.limits)
     }
 
     /// Frames a second, as they came lately; `None` before the second.
     pub(crate) fn fps(&self) -> Option<f64> {
-        let gap = self.signs().gap()?.as_secs_f64();
+        let gap = self.known().signs.gap()?.as_secs_f64();
         (gap > 0.0).then(|| 1.0 / gap)
     }
 
     /// Remembers how old the picture is now.
     pub(crate) fn record(&self, now: Mono) {
-        let age = self.newest().map(|held| held.age(now));
+        let age = self.latest(now).map(|newest| newest.age);
         self.ages.lock().unwrap_or_else(PoisonError::into_inner).record(now, age);
     }
 
@@ -320,7 +397,52 @@ impl Camera {
 
     /// An authorised upload began.
     pub(crate) fn heard(&self, now: Mono) {
-        self.signs().heard(now);
+        self.known().signs.heard(now);
+    }
+
+    /// How its agent stands with this relay.
+    pub(crate) fn presence(&self, now: Mono) -> Presence {
+        let (attached, left, heard) = self.known().signs.presence();
+        let heard_ago = heard.map_or(Duration::MAX, |heard| now.since(heard));
+        Presence { attached, left, heard_ago }
+    }
+
+    /// The relay that takes its frames says how its agent stands there.
+    pub(crate) fn told(&self, presence: Presence, now: Mono) {
+        let Presence { attached, left, heard_ago } = presence;
+        let heard = now.since_boot().checked_sub(heard_ago).map(Mono::from_boot);
+        if let Some(heard) = heard {
+            self.known().signs.told(heard, attached, left, now);
+        }
+    }
+
+    /// Another relay has a frame; `true` if that is news. See [`Known::announce`] for `earlier`.
+    pub(crate) fn announce_frame(&self, announced: Announced, earlier: bool, now: Now) -> bool {
+        let mut known = self.known();
+        let held = self.newest.borrow().clone();
+        known.announce(announced, held.as_deref(), earlier, now)
+    }
+
+    /// Shows a frame that another relay took; `None` if it is no newer than the one that is shown.
+    pub(crate) fn show_fetched(
+        &self,
+        picture: Picture,
+        announced: Announced,
+        now: Now,
+    ) -> Option<Arc<Held>> {
+        let mut known = self.known();
+        let before = self.newest.borrow().clone();
+        if before.as_ref().is_some_and(|held| !announced.placed.supersedes(&held.placed())) {
+            return None;
+        }
+        // It may come before the announcement.
+        known.announce(announced.clone(), before.as_deref(), false, now);
+        let number = before.map_or(0, |held| held.number + 1);
+        let held = Held::fetched(self.id.clone(), picture, &announced, now);
+        let held = Arc::new(held.numbered(number));
+        self.newest.send_replace(Some(Arc::clone(&held)));
+        known.shows(&held, now.mono);
+        Some(held)
     }
 
     /// Shows an uploaded picture, and returns it as it is held; `None` if it is older than the one
@@ -332,15 +454,16 @@ impl Camera {
         may_repeat: bool,
         now: Now,
     ) -> Option<Arc<Held>> {
-        let mut signs = self.signs();
-        let before: Option<Stamp> = self.newest.borrow().as_ref().map(|held| held.stamp());
-        let stamp = admit(claim, before, now.unix_us)?;
+        let mut known = self.known();
+        let before = known.placed(self.newest.borrow().as_deref());
+        let stamp = admit(claim, before.map(|placed| placed.stamp), now.unix_us)?;
         let (hash, bytes) = (picture.hash(), picture.bytes().len());
         let number = self.newest.borrow().as_ref().map_or(0, |held| held.number + 1);
         let held = Held::new(self.id.clone(), picture, stamp, may_repeat, now);
         let held = Arc::new(held.numbered(number));
         self.newest.send_replace(Some(Arc::clone(&held)));
-        signs.shown(now.mono, hash, may_repeat);
+        known.signs.shown(now.mono, hash, may_repeat);
+        known.shows(&held, now.mono);
         self.counts.accepted.inc();
         self.counts.bytes.inc_by(bytes as u64);
         if held.source == TimeSource::Captured {
@@ -351,7 +474,7 @@ impl Camera {
 
     /// Shows a frame of an earlier process, unless there is a newer one.
     pub(crate) fn restore(&self, kept: Kept, now: Now) -> Option<Arc<Held>> {
-        let mut signs = self.signs();
+        let mut known = self.known();
         let newer = |held: &Arc<Held>| !held.restored || held.stamp().unix_us >= kept.stamp.unix_us;
         if self.newest.borrow().as_ref().is_some_and(newer) {
             return None;
@@ -359,12 +482,15 @@ impl Camera {
         let arrived = held::moment(kept.arrived_us, now);
         let held = Arc::new(Held::restored(self.id.clone(), kept, now));
         self.newest.send_replace(Some(Arc::clone(&held)));
-        *signs = Signs::restored(arrived);
+        // Others may have said more of it.
+        if !known.is_behind(Some(&held)) {
+            known.signs = Signs::restored(arrived);
+        }
         Some(held)
     }
 
-    fn signs(&self) -> MutexGuard<'_, Signs> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         // Its fields are always consistent: nothing between two of them can panic.
-        self.signs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn access_config(
     cameras: &BTreeMap<CameraId, CameraConfig>,
     data_dir: &Path,
     credentials: Credentials,
+    takes_uploads: bool,
     place: &impl Fn(&str) -> String,
 ) -> Result<(AccessConfig, String), ConfigError> {
     let RawConfig { relay, site, owner, tls, .. } = raw;
@@ -33,7 +34,7 @@ pub(super) fn access_config(
     };
     let uploads = own(|camera| camera.password.as_ref());
     let others = !uploads.is_empty() || Folder::in_data(data_dir).has_passwords();
-    let (password, note) = find_password(relay, credentials.password, others)?;
+    let (password, note) = find_password(relay, credentials.password, others, takes_uploads)?;
     let access = AccessConfig {
         data_dir: data_dir.into(),
         password,

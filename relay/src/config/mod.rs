@@ -2,6 +2,7 @@
 //! leaves nothing to interpret. Reading the layers is `runtime::settings`' work.
 
 mod access;
+mod cluster;
 mod keys;
 mod notify;
 mod raw;
@@ -22,6 +23,7 @@ use web::serve::ConnectionLimits;
 
 use crate::access::AccessConfig;
 use crate::cli;
+use crate::cluster::ClusterConfig;
 use crate::export::ExportConfig;
 use crate::ingest::Bounds;
 use crate::notification::NotifyConfig;
@@ -33,6 +35,7 @@ use crate::updates::{Channel, UpdatesConfig};
 use crate::view::page::PagesConfig;
 pub(crate) use access::AccessFiles;
 use access::access_config;
+use cluster::Besides;
 pub(crate) use keys::KEYS;
 use raw::{RawCamera, RawConfig, RawEmbed, RawOwner, RawRelay, RawSite, RawUpdates};
 pub(crate) use report::Report;
@@ -54,6 +57,9 @@ const CREDENTIAL: &str = "password";
 
 /// The one with the password of the owner's page.
 const OWNER_CREDENTIAL: &str = "owner-password";
+
+/// The one with the password for the cluster's bus.
+const CLUSTER_CREDENTIAL: &str = "cluster-password";
 
 /// The file that this credential is made from.
 const OWNER_FILE: &str = "/etc/stillwatch/owner.password";
@@ -82,13 +88,15 @@ pub(crate) struct CameraConfig {
 pub(crate) struct Credentials {
     pub password: Option<Secret>,
     pub owner: Option<Secret>,
+    pub cluster: Option<Secret>,
 }
 
 impl Credentials {
     /// Of this process.
     fn of_process() -> Result<Credentials, SecretError> {
-        let [password, owner] = [CREDENTIAL, OWNER_CREDENTIAL].map(Secret::credential);
-        Ok(Credentials { password: password?, owner: owner? })
+        let [password, owner, cluster] =
+            [CREDENTIAL, OWNER_CREDENTIAL, CLUSTER_CREDENTIAL].map(Secret::credential);
+        Ok(Credentials { password: password?, owner: owner?, cluster: cluster? })
     }
 
     /// What the unit gets from the files beside the configuration (systemd/README.md), for who is no unit.
@@ -97,7 +105,9 @@ impl Credentials {
             let path = folder.join(name);
             if path.exists() { Secret::read(&path).map(Some) } else { Ok(None) }
         };
-        Ok(Credentials { password: read("relay.password")?, owner: read("owner.password")? })
+        let [password, owner, cluster] =
+            ["relay", "owner", "cluster"].map(|of| read(&format!("{of}.password")));
+        Ok(Credentials { password: password?, owner: owner?, cluster: cluster? })
     }
 }
 
@@ -128,6 +138,8 @@ pub(crate) struct Config {
     pub history: HistoryLimits,
     pub updates: UpdatesConfig,
     pub notify: NotifyConfig,
+    /// `None`: it shares nothing with others.
+    pub cluster: Option<ClusterConfig>,
     /// Variables that look like ours and name no key.
     pub unknown_variables: Vec<String>,
 }
@@ -159,6 +171,7 @@ impl Config {
             updates,
             tls,
             notify,
+            cluster,
         } = &loaded.value;
         let listen = listen_address(&relay.listen, &place)?;
         let limits = freshness.limits();
@@ -170,8 +183,12 @@ impl Config {
         let tls = tls.checked(&data_dir, &place)?;
         let pages = pages(site, embed, tls.as_ref(), &place)?;
         let (raw, url) = (&loaded.value, pages.url.as_deref());
+        let max_frame_bytes = relay.max_frame_bytes;
+        let besides = Besides { url, max_frame_bytes, password: credentials.cluster.clone() };
+        let cluster = cluster.checked(besides, &place)?;
+        let takes_uploads = cluster.as_ref().is_none_or(|c| c.role.takes_uploads());
         let (access, password_note) =
-            access_config(raw, url, &cameras, &data_dir, credentials, &place)?;
+            access_config(raw, url, &cameras, &data_dir, credentials, takes_uploads, &place)?;
         Ok(Config {
             listen,
             listen_is_usual: relay.listen == RawRelay::default().listen,
@@ -188,7 +205,9 @@ impl Config {
             export: export.checked(sizes),
             pages,
             tls,
+            cluster,
             uploads: Bounds {
+                takes_uploads,
                 max_uploads: relay.max_uploads,
                 max_frame_bytes: relay.max_frame_bytes,
                 body_timeout: relay.body_timeout,
@@ -428,7 +447,12 @@ fn find_password(
     relay: &RawRelay,
     credential: Option<Secret>,
     there_are_others: bool,
+    takes_uploads: bool,
 ) -> Result<(Option<Secret>, String), ConfigError> {
+    if !takes_uploads {
+        let note = "it takes no uploads, and needs no password for them (cluster.role)";
+        return Ok((None, note.to_owned()));
+    }
     let from = |place: &str| format!("the password for uploads is that of {place}");
     if let Some(path) = &relay.password_file {
         return Ok((Some(read_password(path)?), from(&format!("the file {}", path.display()))));

@@ -14,6 +14,7 @@ use crate::board::Size;
 use crate::export::ExportConfig;
 use crate::store::HistoryLimits;
 
+use super::cluster::RawCluster;
 use super::notify::RawNotify;
 use super::tls::RawTls;
 
@@ -32,6 +33,7 @@ pub(super) struct RawConfig {
     pub updates: RawUpdates,
     pub tls: RawTls,
     pub notify: RawNotify,
+    pub cluster: RawCluster,
 }
 
 #[derive(Debug, Clone, Deserialize)]

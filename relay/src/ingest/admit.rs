@@ -10,6 +10,9 @@
 //! the caller acknowledges and drops it. The held frame's time is only held against it while it is
 //! believable itself: after our own clock was set back, or when the store holds a frame from a time
 //! when it was wrong, it is not.
+//!
+//! An agent that says which of its starts a frame is of ([`frame::wire::BOOT`]) needs no clock for that: within one
+//! start its numbers say which is newer, whatever relay took them.
 
 /// How far a camera's clock may be ahead of ours: NTP keeps clocks within a fraction of it.
 const TOLERANCE_US: i64 = 5_000_000;
@@ -23,6 +26,8 @@ pub(crate) struct Claim {
     pub clock_unsynchronised: bool,
     /// Its number.
     pub seq: Option<u64>,
+    /// Of which start of its agent.
+    pub boot: Option<u64>,
 }
 
 /// Whose clock a frame's time is from.
@@ -51,6 +56,37 @@ pub(crate) struct Stamp {
     pub unix_us: i64,
     pub source: TimeSource,
     pub seq: u64,
+    /// Of which start of its agent, if that says so.
+    pub boot: Option<u64>,
+}
+
+impl Stamp {
+    /// Whether both are of one start of the agent: then their numbers say all.
+    fn shares_boot(&self, other: &Stamp) -> bool {
+        self.boot.is_some() && self.boot == other.boot
+    }
+}
+
+/// A frame's place among those that any relay took, with when that was, in µs since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub stamp: Stamp,
+    pub arrived_us: i64,
+}
+
+impl Placed {
+    /// Whether this one is newer. Both were admitted where they arrived, so their times are not judged again; where
+    /// nothing else says, the relays' clocks decide.
+    pub(crate) fn supersedes(&self, other: &Placed) -> bool {
+        let (new, old) = (&self.stamp, &other.stamp);
+        if new.shares_boot(old) {
+            return new.seq > old.seq;
+        }
+        if (new.source, old.source) == (TimeSource::Captured, TimeSource::Captured) {
+            return (new.unix_us, new.seq) > (old.unix_us, old.seq);
+        }
+        (self.arrived_us, new.seq) > (other.arrived_us, old.seq)
+    }
 }
 
 /// Stamps a frame that arrived at `arrived_us`; `None` if it is older than the one held.
@@ -60,13 +96,19 @@ pub(crate) fn admit(claim: Claim, held: Option<Stamp>, arrived_us: i64) -> Optio
     let next = held.map_or(0, |held| held.seq.wrapping_add(1));
     let seq = claim.seq.unwrap_or(next);
     let captured = claim.captured_us.filter(|us| !claim.clock_unsynchronised && believable(*us));
-    let Some(unix_us) = captured else {
-        return Some(Stamp { unix_us: arrived_us, source: TimeSource::Arrived, seq });
+    let stamp = match captured {
+        Some(unix_us) => Stamp { unix_us, source: TimeSource::Captured, seq, boot: claim.boot },
+        None => Stamp { unix_us: arrived_us, source: TimeSource::Arrived, seq, boot: claim.boot },
     };
-    let stamp = Stamp { unix_us, source: TimeSource::Captured, seq };
+    if let Some(held) = held.filter(|held| stamp.shares_boot(held)) {
+        return (seq > held.seq).then_some(stamp);
+    }
+    if stamp.source == TimeSource::Arrived {
+        return Some(stamp);
+    }
     let before =
         held.filter(|held| held.source == TimeSource::Captured && believable(held.unix_us));
-    before.is_none_or(|held| (held.unix_us, held.seq) < (unix_us, seq)).then_some(stamp)
+    before.is_none_or(|held| (held.unix_us, held.seq) < (stamp.unix_us, seq)).then_some(stamp)
 }
 
 /// When a frame of the past was captured, in µs since the Unix epoch; `None` if that can't be
@@ -86,11 +128,11 @@ mod tests {
     const SECOND: i64 = 1_000_000;
 
     fn captured(at: i64, seq: u64) -> Claim {
-        Claim { captured_us: Some(at), clock_unsynchronised: false, seq: Some(seq) }
+        Claim { captured_us: Some(at), seq: Some(seq), ..Claim::default() }
     }
 
     fn held(at: i64, source: TimeSource, seq: u64) -> Option<Stamp> {
-        Some(Stamp { unix_us: at, source, seq })
+        Some(Stamp { unix_us: at, source, seq, boot: None })
     }
 
     #[test]
@@ -105,7 +147,8 @@ mod tests {
             ("beyond it", captured(ahead + 1, 7), NOW, TimeSource::Arrived),
             ("very old", captured(0, 7), 0, TimeSource::Captured),
         ] {
-            assert_eq!(admit(claim, None, NOW), Some(Stamp { unix_us, source, seq: 7 }), "{case}");
+            let stamp = Stamp { unix_us, source, seq: 7, boot: None };
+            assert_eq!(admit(claim, None, NOW), Some(stamp), "{case}");
         }
     }
 
@@ -149,6 +192,50 @@ mod tests {
             ("held from just ahead", captured(t, 0), held(NOW + 4 * SECOND, Captured, 9), false),
         ] {
             assert_eq!(admit(claim, held, NOW).is_some(), newer, "{case}");
+        }
+    }
+
+    #[test]
+    fn within_one_start_of_the_agent_numbers_decide() {
+        let of = |boot, seq, at| Claim { boot: Some(boot), ..captured(at, seq) };
+        let unsynchronised = |claim| Claim { clock_unsynchronised: true, ..claim };
+        let held = admit(of(1, 7, NOW), None, NOW);
+        for (case, claim, newer) in [
+            ("next", of(1, 8, NOW + 1), true),
+            ("next, after its clock was set back", of(1, 8, NOW - 3600 * SECOND), true),
+            ("next, with a clock that nobody set", unsynchronised(of(1, 8, 0)), true),
+            ("late", of(1, 6, NOW + 1), false),
+            ("late, with a clock that nobody set", unsynchronised(of(1, 6, 0)), false),
+            ("the same again", of(1, 7, NOW), false),
+            ("the next start", of(2, 0, NOW + 1), true),
+            ("late, of the start before", of(2, 9, NOW - 1), false),
+        ] {
+            assert_eq!(admit(claim, held, NOW).is_some(), newer, "{case}");
+        }
+    }
+
+    #[test]
+    fn which_of_two_frames_wins_on_every_relay() {
+        let at = |unix_us, source, seq, boot, arrived_us| Placed {
+            stamp: Stamp { unix_us, source, seq, boot },
+            arrived_us,
+        };
+        let captured = |us, seq, boot, arrived| at(us, TimeSource::Captured, seq, boot, arrived);
+        let arrived = |seq, boot, us| at(us, TimeSource::Arrived, seq, boot, us);
+        for (case, newer, older) in [
+            ("captured later", captured(2, 1, None, 5), captured(1, 9, None, 9)),
+            ("same time, higher number", captured(1, 2, None, 5), captured(1, 1, None, 5)),
+            (
+                "same start, the clocks say otherwise",
+                arrived(8, Some(1), 5),
+                arrived(7, Some(1), 9),
+            ),
+            ("other start", captured(2, 0, Some(2), 5), captured(1, 9, Some(1), 9)),
+            ("by arrival", arrived(1, None, 9), captured(99, 1, None, 5)),
+        ] {
+            assert!(newer.supersedes(&older), "{case}");
+            assert!(!older.supersedes(&newer), "{case}");
+            assert!(!newer.supersedes(&newer), "{case}: itself");
         }
     }
 

@@ -30,6 +30,7 @@ use warp::Buf;
 
 use crate::access::Access;
 use crate::board::{Board, Now, Refused};
+use crate::cluster::Cluster;
 use crate::metrics::Refusals;
 use crate::store::{Sample, Store};
 use crate::updates::Updates;
@@ -41,6 +42,8 @@ const SIGNED_WITHIN_US: u64 = 60_000_000;
 /// What bounds uploads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
+    /// Else there are none.
+    pub takes_uploads: bool,
     pub max_uploads: usize,
     pub max_frame_bytes: usize,
     pub body_timeout: Duration,
@@ -80,6 +83,7 @@ pub(crate) struct Ingest {
     sockets: Arc<Semaphore>,
     journal: Journal,
     updates: Arc<Updates>,
+    cluster: Option<Arc<Cluster>>,
     /// Refused uploads for cameras that don't exist.
     pub strangers: Refusals,
 }
@@ -95,11 +99,12 @@ struct Described {
 }
 
 impl Described {
-    fn of(head: &Head, signature: Option<Signature>) -> Described {
+    fn of(head: &Head, signature: Option<Signature>, boot: Option<u64>) -> Described {
         let claim = Claim {
             captured_us: Some(head.captured_us),
             clock_unsynchronised: head.flags.clock_unsynchronised,
             seq: Some(head.seq),
+            boot,
         };
         let Flags { may_repeat, history, .. } = head.flags;
         Described { claim, may_repeat, history, signature }
@@ -115,6 +120,7 @@ impl Ingest {
         bounds: Bounds,
         strangers: Refusals,
         updates: Arc<Updates>,
+        cluster: Option<Arc<Cluster>>,
     ) -> Ingest {
         let places = Semaphore::new(bounds.max_uploads);
         let sockets = Arc::new(Semaphore::new(bounds.max_sockets));
@@ -129,6 +135,7 @@ impl Ingest {
             sockets,
             journal,
             updates,
+            cluster,
             strangers,
         }
     }
@@ -183,6 +190,9 @@ impl Ingest {
     /// Who it is, and whether it may upload at all.
     async fn authorise(&self, upload: Upload<'_>) -> Result<(), Refused> {
         let Upload { camera, headers, query, peer } = upload;
+        if !self.bounds.takes_uploads {
+            return Err(Refused::NotHere);
+        }
         self.access.upload(Some(camera), headers, query, peer).await?;
         self.journal.authorised();
         match self.board.find(upload.camera) {
@@ -273,7 +283,7 @@ impl Ingest {
         if !self.sign_keys.contains_key(upload.camera) {
             return Ok(());
         }
-        let Claim { captured_us, clock_unsynchronised, seq } = described.claim;
+        let Claim { captured_us, clock_unsynchronised, seq, .. } = described.claim;
         let captured_us =
             captured_us.filter(|_| !clock_unsynchronised).ok_or(Refused::Signature)?;
         if captured_us.abs_diff(runtime::clock::wall_us()) > SIGNED_WITHIN_US {
@@ -297,7 +307,12 @@ impl Ingest {
         let camera =
             self.board.find_or_add(id).map_err(|_| self.refusal(Refused::TooManyCameras))?;
         match camera.show(picture, described.claim, described.may_repeat, Now::read()) {
-            Some(held) => self.store.put(held),
+            Some(held) => {
+                if let Some(cluster) = &self.cluster {
+                    cluster.put(Arc::clone(&held));
+                }
+                self.store.put(held);
+            }
             None => {
                 camera.counts.older.inc();
                 tracing::debug!(camera = %camera.id, "an older frame than the one shown was dropped");
@@ -339,6 +354,10 @@ impl Ingest {
 
     fn refusal(&self, why: Refused) -> Refusal {
         let line = match why {
+            Refused::NotHere => {
+                "this relay takes no uploads (cluster.role = \"edge\"): upload to one that does"
+                    .to_owned()
+            }
             Refused::Password => "wrong password, or none".to_owned(),
             Refused::Token => "wrong bearer token".to_owned(),
             Refused::Throttled => "too many wrong passwords from this address".to_owned(),
@@ -383,9 +402,15 @@ fn described(headers: &HeaderMap) -> Described {
         captured_us: text(headers, wire::CAPTURED_AT).and_then(wire::parse_time),
         clock_unsynchronised: flags.clock_unsynchronised,
         seq: number(headers, wire::SEQ),
+        boot: boot(headers),
     };
     let signature = text(headers, wire::SIGNATURE).and_then(Signature::from_header);
     Described { claim, may_repeat: flags.may_repeat, history: flags.history, signature }
+}
+
+/// Which start of the agent this is.
+fn boot(headers: &HeaderMap) -> Option<u64> {
+    text(headers, wire::BOOT).and_then(wire::parse_boot)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

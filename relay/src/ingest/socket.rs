@@ -66,6 +66,8 @@ pub(crate) struct Session {
     wire: Arc<Wire>,
     /// It wants to know how many watch.
     tell_viewers: bool,
+    /// Which start of the agent it is of.
+    boot: Option<u64>,
     /// What frames have to be signed with.
     pub challenge: Challenge,
     _place: OwnedSemaphorePermit,
@@ -128,6 +130,7 @@ impl Ingest {
                 peer: upload.peer,
                 wire: Arc::clone(wire),
                 tell_viewers: upload.headers.contains_key(VIEWERS),
+                boot: super::boot(upload.headers),
                 challenge: challenge(),
                 _place: place,
             }),
@@ -282,7 +285,7 @@ impl Session {
         self.ingest
             .is_signed(&self.camera, &self.challenge, signature, head, &jpeg)
             .map_err(refused)?;
-        self.ingest.accept(&self.camera, Described::of(head, signature), jpeg)
+        self.ingest.accept(&self.camera, Described::of(head, signature, self.boot), jpeg)
     }
 }
 

@@ -167,7 +167,7 @@ fn read(row: &Row<'_>) -> Result<Kept, String> {
     Ok(Kept {
         camera,
         picture,
-        stamp: Stamp { unix_us, source, seq: seq.cast_unsigned() },
+        stamp: Stamp { unix_us, source, seq: seq.cast_unsigned(), boot: None },
         may_repeat: row.get(6).map_err(wrong)?,
         arrived_us: row.get(7).map_err(wrong)?,
     })

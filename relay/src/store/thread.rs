@@ -308,7 +308,7 @@ fn tutorial_frame(path: &Path) -> Result<Option<Kept>, String> {
     let modified = fs::metadata(path).and_then(|m| m.modified()).map_err(|e| e.to_string())?;
     let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
     let arrived_us = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
-    let stamp = Stamp { unix_us: arrived_us, source: TimeSource::Arrived, seq: 0 };
+    let stamp = Stamp { unix_us: arrived_us, source: TimeSource::Arrived, seq: 0, boot: None };
     let camera = CameraId::default();
     Ok(Some(Kept { camera, picture, stamp, may_repeat: false, arrived_us }))
 }

@@ -117,6 +117,8 @@ impl Viewer {
     async fn next(&mut self) -> Option<Bytes> {
         if !self.begun {
             self.begun = true;
+            // Not an old picture first, if the newest is elsewhere.
+            self.camera.fetched().await;
             let open = if self.blink { OPEN_HEAD } else { "" };
             return Some(Bytes::from(format!("--{BOUNDARY}\r\n{open}")));
         }

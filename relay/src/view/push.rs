@@ -126,6 +126,8 @@ impl Viewer {
         ping.reset();
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut heard, mut received) = (clock::mono(), 0);
+        // Not an old picture first, if the newest is elsewhere.
+        self.camera.fetched().await;
         self.tell_state().await?;
         loop {
             if self.camera.is_closing() {
@@ -181,7 +183,7 @@ impl Viewer {
     async fn tell_state(&mut self) -> Result<(), End> {
         let now = clock::mono();
         let state: State = self.camera.state(now);
-        let age_ms = self.camera.newest().map(|held| millis(held.age(now)));
+        let age_ms = self.camera.latest(now).map(|newest| millis(newest.age));
         let frozen = state == State::Frozen;
         let unchanged_ms = frozen.then(|| self.camera.unchanged(now)).flatten().map(millis);
         let told = Told { state: state.word(), age_ms, unchanged_ms };

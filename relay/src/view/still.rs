@@ -34,7 +34,8 @@ pub(crate) async fn answer(
         Err(line) => return respond::line(StatusCode::BAD_REQUEST, line),
     };
     camera.asked(now);
-    let state = camera.state(now);
+    camera.fetched().await;
+    let state = camera.picture_state(now);
     let Some(held) = camera.newest() else {
         let picture = Bytes::from_static(NO_PICTURE_YET);
         let mut response = respond::answer(StatusCode::SERVICE_UNAVAILABLE, "image/jpeg", picture);

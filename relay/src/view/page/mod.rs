@@ -385,14 +385,14 @@ impl Pages {
         if asked.access.is_private(&camera.id) {
             return None;
         }
-        let held = camera.newest()?;
+        let newest = camera.latest(asked.now)?;
         let (full_width, full_height) = size(camera);
         let url = self.url(asked)?;
         let page = format!("{url}cameras/{}/", camera.id);
         let size: crate::board::Size = format!("{PREVIEW_WIDTH}x65535").parse().ok()?;
         let (width, height) = size.fit(full_width, full_height);
         // Its readers keep pictures by their address.
-        let at = held.frame.captured.unix_us / 1_000_000;
+        let at = newest.unix_us / 1_000_000;
         let image = format!("{page}live{size}.jpeg?{at}");
         Some(Preview { page, image, width, height })
     }
@@ -455,7 +455,7 @@ fn shown(board: &Board, asked: Asked<'_>) -> Vec<Arc<Camera>> {
     let all = board.all();
     let default = CameraId::default();
     let others = all.iter().any(|camera| camera.id != default);
-    let unused = |camera: &Camera| camera.id == default && camera.newest().is_none();
+    let unused = |camera: &Camera| camera.id == default && camera.latest(asked.now).is_none();
     let used = all.into_iter().filter(|camera| !others || !unused(camera));
     used.filter(|camera| asked.eyes.sees(asked.access, &camera.id)).collect()
 }
@@ -486,10 +486,10 @@ fn state_text(camera: &Camera, state: State, t: &Texts, now: Mono) -> String {
         State::Frozen => t.frozen,
         State::Offline => t.offline,
     };
-    let Some(held) = camera.newest() else { return text.to_owned() };
-    let time = frame::wire::format_time(held.frame.captured.unix_us, 0);
+    let Some(newest) = camera.latest(now) else { return text.to_owned() };
+    let time = frame::wire::format_time(newest.unix_us, 0);
     let time = time.replace('T', " ").replace('Z', " UTC");
-    text.replace("{time}", &time).replace("{age}", &age_text(held.age(now)))
+    text.replace("{time}", &time).replace("{age}", &age_text(newest.age))
 }
 
 fn age_text(age: Duration) -> String {

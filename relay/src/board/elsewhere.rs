@@ -1,0 +1,292 @@
+//! What is known of a camera whose frames other relays take: that a newer frame exists, before, or without, its picture.
+//!
+//! A relay hears of every frame of every camera, and has the pictures of those that somebody watches here
+//! (`cluster/`). States and ages come from what was heard; what is shown comes with its own age, and a picture that is
+//! missing for too long while somebody looks is *stale*, whatever was heard.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use frame::{CameraId, ContentHash};
+use ladder::Mono;
+use tokio::sync::Notify;
+use web::freshness::{Limits, Signs, State};
+
+use super::Now;
+use super::held::{self, Held};
+use crate::ingest::admit::{Placed, TimeSource};
+
+/// A frame that another relay took.
+#[derive(Debug, Clone)]
+pub(crate) struct Announced {
+    pub placed: Placed,
+    pub hash: ContentHash,
+    pub may_repeat: bool,
+    /// The relay that took it.
+    pub home: Arc<str>,
+}
+
+/// What is known of the newest frame, whether its picture is here or not.
+#[derive(Debug, Clone)]
+pub(crate) struct Newest {
+    pub age: Duration,
+    pub seq: u64,
+    pub source: TimeSource,
+    /// µs since the Unix epoch.
+    pub unix_us: i64,
+    /// The relay that took it; `None` is this one.
+    pub home: Option<Arc<str>>,
+}
+
+impl Newest {
+    /// The capture time as viewers see it.
+    pub(crate) fn captured_at(&self) -> String {
+        held::shown_time(self.unix_us)
+    }
+}
+
+/// How an agent stands with the relay that it uploads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Presence {
+    /// Its connection is open.
+    pub attached: bool,
+    /// It was closed, and nothing was heard since.
+    pub left: bool,
+    /// How long ago something was heard.
+    pub heard_ago: Duration,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub signs: Signs,
+    announced: Option<(Announced, Now)>,
+    /// Since when a picture that was announced is missing, and somebody waits for it.
+    missing: Option<Mono>,
+}
+
+impl Known {
+    /// The frame that was announced, if its picture is not here.
+    fn ahead(&self, held: Option<&Held>) -> Option<&(Announced, Now)> {
+        let newer = |announced: &Announced| {
+            held.is_none_or(|held| announced.placed.supersedes(&held.placed()))
+        };
+        self.announced.as_ref().filter(|(announced, _)| newer(announced))
+    }
+
+    pub(super) fn is_behind(&self, held: Option<&Held>) -> bool {
+        self.ahead(held).is_some()
+    }
+
+    /// The place of the newest frame that is known of.
+    pub(super) fn placed(&self, held: Option<&Held>) -> Option<Placed> {
+        let ahead = self.ahead(held).map(|(announced, _)| announced.placed);
+        ahead.or_else(|| held.map(Held::placed))
+    }
+
+    pub(super) fn newest(&self, held: Option<&Held>, now: Mono) -> Option<Newest> {
+        let Some((Announced { placed, home, .. }, at)) = self.ahead(held) else {
+            return held.map(|held| Newest {
+                age: held.age(now),
+                seq: held.frame.seq,
+                source: held.source,
+                unix_us: held.frame.captured.unix_us,
+                home: held.home.clone(),
+            });
+        };
+        let then = held::between(placed.stamp.unix_us, at.unix_us).unwrap_or_default();
+        Some(Newest {
+            age: then.saturating_add(now.since(at.mono)),
+            seq: placed.stamp.seq,
+            source: placed.stamp.source,
+            unix_us: placed.stamp.unix_us,
+            home: Some(Arc::clone(home)),
+        })
+    }
+
+    /// Another relay has this frame; `false` if it is no news. One that was announced to others `earlier` says nothing
+    /// about now.
+    pub(super) fn announce(
+        &mut self,
+        announced: Announced,
+        held: Option<&Held>,
+        earlier: bool,
+        now: Now,
+    ) -> bool {
+        let known = self.placed(held);
+        if known.is_some_and(|known| !announced.placed.supersedes(&known)) {
+            return false;
+        }
+        let arrived = held::moment(announced.placed.arrived_us, now);
+        if known.is_none() && earlier {
+            self.signs = Signs::restored(arrived);
+        } else {
+            let at = if earlier { arrived.unwrap_or(now.mono) } else { now.mono };
+            self.signs.shown(at, announced.hash, announced.may_repeat);
+        }
+        self.missing.get_or_insert(now.mono);
+        self.announced = Some((announced, now));
+        true
+    }
+
+    /// Somebody begins to look: what was not fetched before is not late.
+    pub(super) fn begins(&mut self, now: Mono) {
+        self.missing = self.missing.map(|_| now);
+    }
+
+    /// Another picture is shown.
+    pub(super) fn shows(&mut self, held: &Held, now: Mono) {
+        self.missing = self.is_behind(Some(held)).then_some(now);
+    }
+
+    /// The state, for those who look if `watched`.
+    pub(super) fn state(&self, now: Mono, limits: &Limits, watched: bool) -> State {
+        let late = |since: Mono| now.since(since) > self.signs.patience(limits);
+        match self.signs.state(now, limits) {
+            State::Live | State::Frozen if watched && self.missing.is_some_and(late) => {
+                State::Stale
+            }
+            state => state,
+        }
+    }
+}
+
+/// Cameras that somebody looks at here whose picture is elsewhere; read by whoever fetches them.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// Whether anybody can fetch now.
+    open: AtomicBool,
+    /// As many as there are cameras, at most.
+    ids: Mutex<BTreeSet<CameraId>>,
+    asked: Notify,
+}
+
+impl Wanted {
+    /// Says whether pictures can be had.
+    pub(crate) fn open(&self, open: bool) {
+        self.open.store(open, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn ask(&self, id: &CameraId) {
+        if self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone()) {
+            self.asked.notify_one();
+        }
+    }
+
+    /// Waits for somebody to ask.
+    pub(crate) async fn next(&self) -> BTreeSet<CameraId> {
+        loop {
+            let asked = self.asked.notified();
+            let ids = std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner));
+            if !ids.is_empty() {
+                return ids;
+            }
+            asked.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use frame::Picture;
+
+    use super::*;
+    use crate::ingest::admit::Stamp;
+
+    const EPOCH_US: i64 = 1_700_000_000_000_000;
+
+    fn now(s: u64) -> Now {
+        Now {
+            mono: Mono::from_boot(Duration::from_secs(1_000 + s)),
+            unix_us: EPOCH_US + i64::try_from(s).unwrap() * 1_000_000,
+        }
+    }
+
+    fn picture() -> Picture {
+        Picture::accept(Bytes::from_static(include_bytes!(
+            "../../../crates/web/assets/no-picture-yet.jpeg"
+        )))
+        .unwrap()
+    }
+
+    fn placed(s: u64) -> Placed {
+        let us = now(s).unix_us;
+        let stamp = Stamp { unix_us: us, source: TimeSource::Captured, seq: s, boot: None };
+        Placed { stamp, arrived_us: us }
+    }
+
+    fn announced(s: u64) -> Announced {
+        let (hash, home) = (picture().hash(), "b".into());
+        Announced { placed: placed(s), hash, may_repeat: true, home }
+    }
+
+    fn held(s: u64) -> Held {
+        let fetched = announced(s);
+        Held::fetched(CameraId::default(), picture(), &fetched, now(s))
+    }
+
+    #[test]
+    fn what_was_heard_makes_it_live_and_its_age_is_that_frames() {
+        let mut known = Known::default();
+        assert!(known.announce(announced(0), None, true, now(20)));
+        assert_eq!(
+            known.state(now(20).mono, &Limits::USUAL, false),
+            State::Stale,
+            "it was long ago"
+        );
+        assert!(known.announce(announced(30), None, false, now(30)));
+        assert_eq!(known.state(now(31).mono, &Limits::USUAL, false), State::Live);
+        let newest = known.newest(None, now(32).mono).unwrap();
+        assert_eq!((newest.age, newest.home.as_deref()), (Duration::from_secs(2), Some("b")));
+    }
+
+    #[test]
+    fn older_announcements_change_nothing() {
+        let mut known = Known::default();
+        let held = held(10);
+        assert!(!known.announce(announced(9), Some(&held), false, now(11)));
+        assert!(!known.announce(announced(10), Some(&held), false, now(11)), "the same");
+        assert!(!known.is_behind(Some(&held)));
+        assert!(known.announce(announced(12), Some(&held), false, now(12)));
+        assert!(!known.announce(announced(11), Some(&held), false, now(13)));
+        assert_eq!(known.placed(Some(&held)), Some(placed(12)));
+    }
+
+    #[test]
+    fn a_picture_that_does_not_come_is_stale_for_those_who_look() {
+        let mut known = Known::default();
+        let old = held(0);
+        for s in 1..=20 {
+            assert!(known.announce(announced(s), Some(&old), false, now(s)));
+        }
+        let state = |known: &Known, s, watched| known.state(now(s).mono, &Limits::USUAL, watched);
+        assert_eq!(state(&known, 20, false), State::Live, "nobody looks");
+        assert_eq!(state(&known, 20, true), State::Stale, "the picture is 20 s behind");
+        known.begins(now(20).mono);
+        assert_eq!(state(&known, 20, true), State::Live, "they have only begun");
+        known.shows(&held(19), now(20).mono);
+        assert!(known.is_behind(Some(&held(19))));
+        known.shows(&held(20), now(20).mono);
+        assert!(!known.is_behind(Some(&held(20))));
+        assert_eq!(state(&known, 29, true), State::Live);
+    }
+
+    #[tokio::test]
+    async fn who_asks_twice_is_heard_once() {
+        let wanted = Wanted::default();
+        let (a, b): (CameraId, CameraId) = ("a".parse().unwrap(), "b".parse().unwrap());
+        for id in [&a, &b, &a] {
+            wanted.ask(id);
+        }
+        assert_eq!(wanted.next().await, BTreeSet::from([a.clone(), b]));
+        wanted.ask(&a);
+        assert_eq!(wanted.next().await, BTreeSet::from([a]));
+    }
+}

@@ -1,0 +1,184 @@
+//! A connection to the bus, and what is wrong if there is none, in words.
+
+use std::time::Duration;
+
+use async_nats::jetstream::context::{
+    CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind,
+};
+use async_nats::jetstream::stream::{Info, Stream};
+use async_nats::jetstream::{self, Context, ErrorCode};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use tokio::sync::mpsc;
+
+use super::stream::{judge, wanted};
+use super::{ClusterConfig, Login, Trouble};
+
+/// How long one server may take to answer.
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+
+/// How long any question may take.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// A connection from which nothing comes is found dead after two to three of these.
+const PING_EVERY: Duration = Duration::from_secs(1);
+
+/// What the connection says; more at once is of no importance.
+const EVENTS: usize = 16;
+
+/// A connection, and what happens to it.
+pub(super) async fn connect(
+    config: &ClusterConfig,
+) -> Result<(Client, mpsc::Receiver<Event>), Trouble> {
+    let (tell, events) = mpsc::channel(EVENTS);
+    let options = ConnectOptions::new()
+        .name(format!("stillwatch-relay {}", config.name))
+        .connection_timeout(CONNECT_WITHIN)
+        .request_timeout(Some(ANSWER_WITHIN))
+        .ping_interval(PING_EVERY)
+        .event_callback(move |event| {
+            let tell = tell.clone();
+            async move {
+                // Whoever has so much to read already ends the connection.
+                let _ = tell.try_send(event);
+            }
+        });
+    let options = match &config.login {
+        Login::None => options,
+        Login::Password { user, password } => {
+            options.user_and_password(user.clone(), password.expose().to_owned())
+        }
+        Login::Credentials(secret) => options.credentials(secret.expose()).map_err(|error| {
+            Trouble::refused(format!(
+                "cluster.credentials_file: {error}; nsc generate creds makes one"
+            ))
+        })?,
+    };
+    let options = match &config.ca_file {
+        Some(file) => options.add_root_certificates(file.clone()),
+        None => options,
+    };
+    let options = match &config.certificate {
+        Some((certificate, key)) => {
+            options.add_client_certificate(certificate.clone(), key.clone())
+        }
+        None => options,
+    };
+    let within = CONNECT_WITHIN * u32::try_from(config.servers.len()).unwrap_or(1) * 2;
+    let connecting = options.connect(config.servers.as_slice());
+    match tokio::time::timeout(within, connecting).await {
+        Ok(Ok(client)) => Ok((client, events)),
+        Ok(Err(error)) => Err(not_connected(config, error.kind(), &error)),
+        Err(_) => Err(Trouble::away(format!("{} does not answer", config.servers.join(" ")))),
+    }
+}
+
+fn not_connected(
+    config: &ClusterConfig,
+    kind: ConnectErrorKind,
+    error: &dyn std::error::Error,
+) -> Trouble {
+    let servers = config.servers.join(" ");
+    match kind {
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            let (who, keys) = match &config.login {
+                Login::None => {
+                    ("somebody without a name".to_owned(), "cluster.user and cluster.password_file")
+                }
+                Login::Password { user, .. } => {
+                    (format!("the user \"{user}\""), "cluster.user and cluster.password_file")
+                }
+                Login::Credentials(_) => {
+                    ("these credentials".to_owned(), "cluster.credentials_file")
+                }
+            };
+            Trouble::refused(format!("{servers} does not let {who} in: {keys}"))
+        }
+        ConnectErrorKind::Tls => Trouble::refused(format!(
+            "{servers}: TLS: {}; cluster.ca_file names the authority, cluster.certificate_file this relay's own",
+            causes(error)
+        )),
+        ConnectErrorKind::ServerParse => {
+            Trouble::refused(format!("cluster.url: {servers}: {}", causes(error)))
+        }
+        ConnectErrorKind::Dns
+        | ConnectErrorKind::TimedOut
+        | ConnectErrorKind::Io
+        | ConnectErrorKind::MaxReconnects => Trouble::away(format!("{servers}: {}", causes(error))),
+    }
+}
+
+/// The stream, made if there is none and this relay may make it.
+pub(super) async fn stream(
+    context: &Context,
+    config: &ClusterConfig,
+) -> Result<Stream<Info>, Trouble> {
+    let name = config.stream.as_str();
+    let found = match context.get_stream(name).await {
+        Ok(found) => found,
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(ref why)
+                if why.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                return make(context, config).await;
+            }
+            GetStreamErrorKind::JetStream(ref why)
+                if why.error_code() == ErrorCode::JETSTREAM_NOT_ENABLED
+                    || why.error_code() == ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT =>
+            {
+                return Err(no_jetstream());
+            }
+            GetStreamErrorKind::Request if causes(&error).contains("no responders") => {
+                return Err(no_jetstream());
+            }
+            _ => return Err(Trouble::away(format!("stream \"{name}\": {}", causes(&error)))),
+        },
+    };
+    judge(&found.cached_info().config, config).map_err(Trouble::refused)?;
+    Ok(found)
+}
+
+async fn make(context: &Context, config: &ClusterConfig) -> Result<Stream<Info>, Trouble> {
+    let name = config.stream.as_str();
+    if !config.role.takes_uploads() {
+        return Err(Trouble::away(format!(
+            "there is no stream \"{name}\" yet: a relay that takes uploads makes it"
+        )));
+    }
+    tracing::info!("cluster: making the stream \"{name}\"");
+    let refused = |error: CreateStreamError| match error.kind() {
+        CreateStreamErrorKind::JetStream(why) => Trouble::refused(format!(
+            "the stream \"{name}\" can't be made: {}; cluster.replicas takes as many servers, cluster.storage room on them",
+            why
+        )),
+        _ => Trouble::away(format!("the stream \"{name}\" can't be made: {}", causes(&error))),
+    };
+    context.create_stream(wanted(config)).await.map_err(refused)
+}
+
+fn no_jetstream() -> Trouble {
+    Trouble::refused(
+        "the server has no JetStream for this user; write \"jetstream {}\" into nats-server.conf"
+            .to_owned(),
+    )
+}
+
+/// JetStream over a connection.
+pub(super) fn context(client: &Client) -> Context {
+    let mut context = jetstream::new(client.clone());
+    context.set_timeout(ANSWER_WITHIN);
+    context
+}
+
+/// An error with what led to it, each once.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
+}
