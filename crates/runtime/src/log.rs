@@ -24,6 +24,11 @@ pub fn start() -> Result<(), TryInitError> {
         .with_default_directive(LevelFilter::INFO.into())
         .with_env_var(FILTER_VARIABLE)
         .from_env_lossy();
+    // It says at INFO what the relay says in its own words; whoever chooses otherwise has it all.
+    let filter = match (env::var_os(FILTER_VARIABLE), "async_nats=warn".parse()) {
+        (None, Ok(quiet)) => filter.add_directive(quiet),
+        _ => filter,
+    };
     let registry = tracing_subscriber::registry().with(filter);
     if stderr_is_the_journal() {
         // Its fields are the journal's own: journalctl CAMERA=garden.

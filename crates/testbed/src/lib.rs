@@ -12,6 +12,7 @@ pub mod fakecam;
 pub mod http;
 pub mod link;
 pub mod machine;
+pub mod nats;
 pub mod network;
 pub mod photographs;
 pub mod program;

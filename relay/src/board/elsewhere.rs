@@ -70,10 +70,10 @@ pub(super) struct Known {
 impl Known {
     /// The frame that was announced, if its picture is not here.
     fn ahead(&self, held: Option<&Held>) -> Option<&(Announced, Now)> {
-        let newer = |announced: &Announced| {
-            held.is_none_or(|held| announced.placed.supersedes(&held.placed()))
+        let newer = |announced: &Announced, at: &Now| {
+            held.is_none_or(|held| announced.placed.supersedes(&held.placed(), at.unix_us))
         };
-        self.announced.as_ref().filter(|(announced, _)| newer(announced))
+        self.announced.as_ref().filter(|(announced, at)| newer(announced, at))
     }
 
     pub(super) fn is_behind(&self, held: Option<&Held>) -> bool {
@@ -116,7 +116,7 @@ impl Known {
         now: Now,
     ) -> bool {
         let known = self.placed(held);
-        if known.is_some_and(|known| !announced.placed.supersedes(&known)) {
+        if known.is_some_and(|known| !announced.placed.supersedes(&known, now.unix_us)) {
             return false;
         }
         let arrived = held::moment(announced.placed.arrived_us, now);

@@ -432,7 +432,10 @@ impl Camera {
     ) -> Option<Arc<Held>> {
         let mut known = self.known();
         let before = self.newest.borrow().clone();
-        if before.as_ref().is_some_and(|held| !announced.placed.supersedes(&held.placed())) {
+        if before
+            .as_ref()
+            .is_some_and(|held| !announced.placed.supersedes(&held.placed(), now.unix_us))
+        {
             return None;
         }
         // It may come before the announcement.

@@ -127,7 +127,10 @@ pub(super) async fn stream(
             {
                 return Err(no_jetstream());
             }
-            GetStreamErrorKind::Request if causes(&error).contains("no responders") => {
+            // Nobody answers for JetStream.
+            GetStreamErrorKind::Request
+                if causes(&error).contains("JetStream resource does not exist") =>
+            {
                 return Err(no_jetstream());
             }
             _ => return Err(Trouble::away(format!("stream \"{name}\": {}", causes(&error)))),

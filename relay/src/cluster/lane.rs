@@ -80,17 +80,24 @@ impl Lane {
         Heard::New
     }
 
+    /// The stream holds a message that is no frame: the next frame replaces it.
+    pub(super) fn unreadable(&mut self, number: u64) {
+        if number >= self.known {
+            (self.known, self.placed, self.astray) = (number, None, false);
+        }
+    }
+
     fn know(&mut self, number: u64, placed: Placed) {
         (self.known, self.placed) = (number, Some(placed));
         self.astray = false;
     }
 
     /// What to do with a frame of this place. [`Publish::Against`] counts as begun.
-    pub(super) fn publish(&mut self, waiting: &Placed) -> Publish {
+    pub(super) fn publish(&mut self, waiting: &Placed, now_us: i64) -> Publish {
         if self.publishing || self.astray {
             return Publish::Wait;
         }
-        if self.placed.is_some_and(|placed| !waiting.supersedes(&placed)) {
+        if self.placed.is_some_and(|placed| !waiting.supersedes(&placed, now_us)) {
             return Publish::Drop;
         }
         self.publishing = true;
@@ -146,7 +153,7 @@ impl Lane {
         None
     }
 
-    /// It gave nothing. Returns how long to wait before it is asked again.
+    /// It gave nothing that is of use. Returns how long to wait before it is asked again.
     pub(super) fn not_fetched(&mut self, now: Mono) -> Duration {
         self.fetches = self.fetches.saturating_sub(1);
         self.rest(now)
@@ -165,6 +172,8 @@ mod tests {
     use super::*;
     use crate::ingest::admit::{Stamp, TimeSource};
 
+    const NOW_US: i64 = 1_000_000;
+
     fn at(ms: u64) -> Mono {
         Mono::from_boot(Duration::from_millis(1_000_000 + ms))
     }
@@ -177,32 +186,36 @@ mod tests {
     #[test]
     fn one_is_published_after_the_other_each_against_the_last() {
         let mut lane = Lane::default();
-        assert_eq!(lane.publish(&placed(1)), Publish::Against(0));
-        assert_eq!(lane.publish(&placed(2)), Publish::Wait, "one at a time");
+        assert_eq!(lane.publish(&placed(1), NOW_US), Publish::Against(0));
+        assert_eq!(lane.publish(&placed(2), NOW_US), Publish::Wait, "one at a time");
         lane.published(7, placed(1));
         assert_eq!(lane.announced(7, placed(1)), Heard::New, "its own, after the acknowledgement");
-        assert_eq!(lane.publish(&placed(2)), Publish::Against(7));
+        assert_eq!(lane.publish(&placed(2), NOW_US), Publish::Against(7));
         assert_eq!(lane.announced(8, placed(2)), Heard::New, "before it");
         lane.published(8, placed(2));
-        assert_eq!(lane.publish(&placed(2)), Publish::Drop, "it is there already");
+        assert_eq!(lane.publish(&placed(2), NOW_US), Publish::Drop, "it is there already");
     }
 
     #[test]
     fn the_older_of_two_never_replaces_the_newer() {
         let mut lane = Lane::default();
-        assert_eq!(lane.publish(&placed(5)), Publish::Against(0));
+        assert_eq!(lane.publish(&placed(5), NOW_US), Publish::Against(0));
         // Another relay was faster.
         lane.refused();
-        assert_eq!(lane.publish(&placed(5)), Publish::Wait, "until it is known what is there");
+        assert_eq!(
+            lane.publish(&placed(5), NOW_US),
+            Publish::Wait,
+            "until it is known what is there"
+        );
         assert!(lane.fetch(false, at(0)), "it looks");
         assert_eq!(lane.fetched(Some((3, placed(6))), at(1)), None);
-        assert_eq!(lane.publish(&placed(5)), Publish::Drop);
-        assert_eq!(lane.publish(&placed(7)), Publish::Against(3));
+        assert_eq!(lane.publish(&placed(5), NOW_US), Publish::Drop);
+        assert_eq!(lane.publish(&placed(7), NOW_US), Publish::Against(3));
         // What was taken away by somebody is no reason to wait for ever.
         lane.refused();
         assert!(lane.fetch(false, at(2)));
         assert_eq!(lane.fetched(None, at(3)), None);
-        assert_eq!(lane.publish(&placed(7)), Publish::Against(0));
+        assert_eq!(lane.publish(&placed(7), NOW_US), Publish::Against(0));
     }
 
     #[test]
@@ -210,8 +223,24 @@ mod tests {
         let mut lane = Lane::default();
         assert_eq!(lane.announced(9, placed(9)), Heard::New);
         assert_eq!(lane.announced(8, placed(8)), Heard::Again);
-        assert_eq!(lane.publish(&placed(8)), Publish::Drop);
-        assert_eq!(lane.publish(&placed(10)), Publish::Against(9));
+        assert_eq!(lane.publish(&placed(8), NOW_US), Publish::Drop);
+        assert_eq!(lane.publish(&placed(10), NOW_US), Publish::Against(9));
+    }
+
+    #[test]
+    fn what_is_no_frame_is_replaced() {
+        let mut lane = Lane::default();
+        lane.announced(9, placed(9));
+        lane.unreadable(10);
+        assert_eq!(lane.publish(&placed(1), NOW_US), Publish::Against(10));
+        lane.refused();
+        assert!(lane.fetch(false, at(0)));
+        lane.unreadable(11);
+        lane.not_fetched(at(1));
+        assert_eq!(lane.publish(&placed(1), NOW_US), Publish::Against(11));
+        lane.unreadable(3);
+        lane.published(12, placed(1));
+        assert_eq!(lane.publish(&placed(2), NOW_US), Publish::Against(12));
     }
 
     #[test]

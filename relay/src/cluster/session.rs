@@ -292,14 +292,8 @@ impl Session<'_> {
         };
         let told = match message.headers.as_ref().map(message::read) {
             Some(Ok(told)) => told,
-            Some(Err(wrong)) => {
-                self.say(&id, "header", || format!("the header {wrong} is missing or wrong"));
-                return;
-            }
-            None => {
-                self.say(&id, "header", || "a message without headers".to_owned());
-                return;
-            }
+            Some(Err(wrong)) => return self.unreadable(id, number, wrong),
+            None => return self.unreadable(id, number, "frame-hash"),
         };
         let placed = told.announced.placed;
         let lane = self.lanes.entry(id.clone()).or_default();
@@ -310,6 +304,17 @@ impl Session<'_> {
         if let Some(camera) = self.admit(&id, &told) {
             camera.announce_frame(told.announced, self.replaying, Now::read());
         }
+        self.due.insert(id);
+    }
+
+    /// A message that is no frame stands where a frame should.
+    fn unreadable(&mut self, id: CameraId, number: u64, wrong: &'static str) {
+        self.lanes.entry(id.clone()).or_default().unreadable(number);
+        self.say(&id, "unreadable", || {
+            format!(
+                "a message on the bus is none of a relay's: its header {wrong} is missing or wrong"
+            )
+        });
         self.due.insert(id);
     }
 
@@ -380,7 +385,12 @@ impl Session<'_> {
             });
             return true;
         }
-        match self.lanes.entry(id.clone()).or_default().publish(&waiting.held.placed()) {
+        match self
+            .lanes
+            .entry(id.clone())
+            .or_default()
+            .publish(&waiting.held.placed(), clock::wall_us())
+        {
             Publish::Wait => {}
             Publish::Drop => {
                 self.cluster.outgoing.take(&waiting.held);
@@ -524,6 +534,9 @@ impl Session<'_> {
             Ok(Some(message)) => {
                 self.cluster.metrics.fetch_seconds.observe(now.since(begun).as_secs_f64());
                 let number = message.sequence;
+                if let Err(wrong) = message::read(&message.headers) {
+                    self.unreadable(id.clone(), number, wrong);
+                }
                 match self.show(&id, *message) {
                     Ok((placed, true)) => ("shown", Ok(Some((number, placed)))),
                     Ok((placed, false)) => ("older", Ok(Some((number, placed)))),

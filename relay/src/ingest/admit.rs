@@ -17,6 +17,10 @@
 /// How far a camera's clock may be ahead of ours: NTP keeps clocks within a fraction of it.
 const TOLERANCE_US: i64 = 5_000_000;
 
+/// How far another relay's clock may be ahead of ours: they are told apart by more than a few seconds (see
+/// `cluster/beacon.rs`), and nobody looks for minutes.
+const FUTURE_US: i64 = 600_000_000;
+
 /// What an upload says about its frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Claim {
@@ -75,12 +79,21 @@ pub(crate) struct Placed {
 }
 
 impl Placed {
-    /// Whether this one is newer. Both were admitted where they arrived, so their times are not judged again; where
-    /// nothing else says, the relays' clocks decide.
-    pub(crate) fn supersedes(&self, other: &Placed) -> bool {
+    /// Whether this one is newer. Both were admitted where they arrived; where nothing else says, the relays' clocks
+    /// decide, and one that is far ahead of ours, which is at `now_us`, decides nothing: what a relay took whose clock
+    /// ran away must not stand until that time has come.
+    pub(crate) fn supersedes(&self, other: &Placed, now_us: i64) -> bool {
         let (new, old) = (&self.stamp, &other.stamp);
         if new.shares_boot(old) {
             return new.seq > old.seq;
+        }
+        let from_future = |placed: &Placed| {
+            placed.arrived_us.max(placed.stamp.unix_us) > now_us.saturating_add(FUTURE_US)
+        };
+        match (from_future(self), from_future(other)) {
+            (false, true) => return true,
+            (true, false) => return false,
+            _ => {}
         }
         if (new.source, old.source) == (TimeSource::Captured, TimeSource::Captured) {
             return (new.unix_us, new.seq) > (old.unix_us, old.seq);
@@ -232,10 +245,16 @@ mod tests {
             ),
             ("other start", captured(2, 0, Some(2), 5), captured(1, 9, Some(1), 9)),
             ("by arrival", arrived(1, None, 9), captured(99, 1, None, 5)),
+            ("not from the future", arrived(1, None, 9), arrived(1, None, NOW + 2 * FUTURE_US)),
+            (
+                "both are",
+                arrived(1, None, NOW + 3 * FUTURE_US),
+                arrived(1, None, NOW + 2 * FUTURE_US),
+            ),
         ] {
-            assert!(newer.supersedes(&older), "{case}");
-            assert!(!older.supersedes(&newer), "{case}");
-            assert!(!newer.supersedes(&newer), "{case}: itself");
+            assert!(newer.supersedes(&older, NOW), "{case}");
+            assert!(!older.supersedes(&newer, NOW), "{case}");
+            assert!(!newer.supersedes(&newer, NOW), "{case}: itself");
         }
     }
 

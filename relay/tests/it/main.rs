@@ -9,6 +9,7 @@
 
 mod access;
 mod backup;
+mod cluster;
 mod command_line;
 mod doctor;
 mod export;

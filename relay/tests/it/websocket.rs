@@ -45,11 +45,11 @@ pub(crate) fn try_open(
 
 pub(crate) const OURS: (&str, &str) = ("sec-websocket-protocol", "stillwatch.v1");
 
-fn watch(relay: &Relay, path: &str) -> Socket {
+pub(crate) fn watch(relay: &Relay, path: &str) -> Socket {
     try_open(relay, path, &[OURS]).unwrap()
 }
 
-fn camera(relay: &Relay, path: &str) -> Socket {
+pub(crate) fn camera(relay: &Relay, path: &str) -> Socket {
     let token = format!("Bearer {PASSWORD}");
     try_open(relay, path, &[OURS, ("authorization", &token)]).unwrap()
 }
@@ -74,7 +74,7 @@ fn next(socket: &mut Socket) -> Message {
 }
 
 /// The next frame: its head and its picture. What is said of the state meanwhile is skipped.
-fn frame(socket: &mut Socket) -> (Head, Vec<u8>) {
+pub(crate) fn frame(socket: &mut Socket) -> (Head, Vec<u8>) {
     loop {
         if let Message::Binary(message) = next(socket) {
             let (head, jpeg) = Head::decode(message).unwrap();
@@ -87,7 +87,7 @@ pub(crate) fn text(socket: &mut Socket) -> Value {
     serde_json::from_str(next(socket).to_text().unwrap()).unwrap()
 }
 
-fn ready(socket: &mut Socket, seq: u64) {
+pub(crate) fn ready(socket: &mut Socket, seq: u64) {
     socket.send(Message::text(format!("{{\"ready\":{seq}}}"))).unwrap();
 }
 
@@ -101,7 +101,7 @@ fn closed(socket: &mut Socket) -> Option<CloseFrame> {
     }
 }
 
-fn message(seq: u64, jpeg: &[u8]) -> Message {
+pub(crate) fn message(seq: u64, jpeg: &[u8]) -> Message {
     let captured_us = runtime::clock::wall_us();
     let head = Head { captured_us, seq, flags: Flags::default() };
     Message::binary(head.message(jpeg))
