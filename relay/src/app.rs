@@ -32,7 +32,7 @@ use crate::board::{Board, Now};
 use crate::cluster::{self, Cluster};
 use crate::config::Config;
 use crate::export::{self, ExportStatus};
-use crate::ingest::Ingest;
+use crate::ingest::{Ingest, Onward};
 use crate::metrics::Metrics;
 use crate::notification::{Notifications, Sources};
 use crate::routes::{self, Site};
@@ -87,11 +87,7 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     // First of all: a second relay must not touch the first one's data.
     let (listeners, certificates) = listen(&config).await?;
     let metrics = Arc::new(Metrics::new()?);
-    let board = Board::new(config.freshness, config.max_cameras, Arc::clone(&metrics));
-    let board = Arc::new(board);
-    for (id, camera) in &config.cameras {
-        board.configure(id.clone(), camera.freshness, camera.title.clone());
-    }
+    let board = empty_board(&config, &metrics);
     let (store, Milestones { loaded, ended: mut store_ended }) =
         Store::start(kept(&config, &board, &metrics)).map_err(RunError::Thread)?;
     tokio::select! {
@@ -110,11 +106,8 @@ pub(crate) async fn run(config: Config) -> Result<(), RunError> {
     let updates = Updates::start(config.updates.clone(), Arc::clone(&board), counts)
         .map_err(RunError::Thread)?;
     let access = start_access(&config, &metrics).await?;
-    let cluster = config.cluster.clone().map(|cluster| {
-        Arc::new(Cluster::new(cluster, Arc::clone(&access), metrics.cluster.clone()))
-    });
     let parts = Parts {
-        cluster,
+        cluster: with_others(&config, &access, &metrics),
         board: Arc::clone(&board),
         store: store.clone(),
         scaler,
@@ -158,6 +151,19 @@ fn say_started(cameras: usize) {
         About { version: Some(version), ..About::organ("relay") },
         format_args!("stillwatch-relay {version} has started with {cameras}"),
     );
+}
+
+fn empty_board(config: &Config, metrics: &Arc<Metrics>) -> Arc<Board> {
+    let board = Board::new(config.freshness, config.max_cameras, Arc::clone(metrics));
+    for (id, camera) in &config.cameras {
+        board.configure(id.clone(), camera.freshness, camera.title.clone());
+    }
+    Arc::new(board)
+}
+
+fn with_others(config: &Config, access: &Arc<Access>, metrics: &Metrics) -> Option<Arc<Cluster>> {
+    let config = config.cluster.clone()?;
+    Some(Arc::new(Cluster::new(config, Arc::clone(access), metrics.cluster.clone())))
 }
 
 async fn start_access(config: &Config, metrics: &Metrics) -> Result<Arc<Access>, RunError> {
@@ -212,30 +218,13 @@ async fn certificates(config: &TlsConfig) -> Result<Arc<Shown>, RunError> {
 }
 
 fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
+    let ingest = ingest(config, &parts);
+    let exporting = config.export.as_ref().map(|_| ExportStatus::default());
+    let notifications = Notifications::new(&config.notify, &parts.metrics);
+    let sources = sources(&parts, exporting.clone());
     let Parts { board, store, scaler, metrics, updates, access, certificates, cluster } = parts;
     let observer = metrics.connections_observer(config.connections.total);
     let connections = Connections::new(&config.connections, observer);
-    let (strangers, kept) = (metrics.refusals(None), store.clone());
-    let (shown, noting) = (Arc::clone(&board), Arc::clone(&updates));
-    let admitting = Arc::clone(&access);
-    let ingest = Ingest::new(
-        shown,
-        admitting,
-        sign_keys(config),
-        kept,
-        config.uploads,
-        strangers,
-        noting,
-        cluster.clone(),
-    );
-    let exporting = config.export.as_ref().map(|_| ExportStatus::default());
-    let notifications = Notifications::new(&config.notify, &metrics);
-    let sources = Sources {
-        board: Arc::clone(&board),
-        store: store.clone(),
-        export: exporting.clone(),
-        certificates: certificates.clone(),
-    };
     let plain = config.tls.as_ref().zip(certificates.clone());
     let plain = plain.map(|(tls, shown)| Plain::new(tls, shown));
     let site = Arc::new(Site {
@@ -270,9 +259,7 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
         Supervisor { board: Arc::clone(&board), store, serving, watching: watching.clone() };
     let mut tasks = Tasks::default();
     let stop = tasks.stop_token();
-    if let Some(cluster) = cluster {
-        tasks.spawn("cluster", cluster::run(cluster, Arc::clone(&board), stop.clone()));
-    }
+    share(cluster, &board, &mut tasks);
     tasks.spawn("watch", watch::run(board, watching, stop.clone()));
     tasks.spawn("serve", serve::run(server, stop.clone()));
     if let (Some(config), Some(status)) = (config.export.clone(), exporting) {
@@ -284,9 +271,39 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
     tasks
 }
 
+fn ingest(config: &Config, parts: &Parts) -> Ingest {
+    let onward = Onward {
+        store: parts.store.clone(),
+        updates: Arc::clone(&parts.updates),
+        cluster: parts.cluster.clone(),
+    };
+    let (board, access) = (Arc::clone(&parts.board), Arc::clone(&parts.access));
+    let strangers = parts.metrics.refusals(None);
+    Ingest::new(board, access, sign_keys(config), config.uploads, strangers, onward)
+}
+
+/// What somebody may be told of.
+fn sources(parts: &Parts, export: Option<ExportStatus>) -> Sources {
+    Sources {
+        board: Arc::clone(&parts.board),
+        store: parts.store.clone(),
+        export,
+        certificates: parts.certificates.clone(),
+        cluster: parts.cluster.clone(),
+    }
+}
+
 fn sign_keys(config: &Config) -> BTreeMap<CameraId, SignKey> {
     let signing = config.cameras.iter().filter_map(|(id, c)| Some((id, c.sign_key.as_ref()?)));
     signing.map(|(id, key)| (id.clone(), SignKey::new(key.expose()))).collect()
+}
+
+/// With other relays.
+fn share(cluster: Option<Arc<Cluster>>, board: &Arc<Board>, tasks: &mut Tasks) {
+    let stop = tasks.stop_token();
+    if let Some(cluster) = cluster {
+        tasks.spawn("cluster", cluster::run(cluster, Arc::clone(board), stop));
+    }
 }
 
 /// With HTTPS.

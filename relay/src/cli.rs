@@ -76,6 +76,9 @@ pub(crate) struct Status {
     /// Print what the relay says, as JSON
     #[arg(long)]
     pub json: bool,
+    /// Print the relays of the cluster, too, and which of them takes each camera's pictures
+    #[arg(long)]
+    pub cluster: bool,
     /// Another relay's address, such as https://cam.example.org/ [default: the one of this configuration]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,

@@ -268,18 +268,20 @@ impl Site {
                 }
                 response
             }
-            Target::Metrics => {
-                let open = self.connections.open();
-                let known = self.updates.known();
-                if let Some(cluster) = &self.cluster {
-                    cluster.measure();
-                }
-                let shown = self.plain.as_ref().and_then(|plain| plain.shown.certificate());
-                let until = shown.map(|certificate| certificate.validity.until);
-                let text = self.metrics.text(&self.board, now, open, until, &self.store, &known);
-                respond::metrics(text)
-            }
+            Target::Metrics => self.measured(now),
         }
+    }
+
+    fn measured(&self, now: Mono) -> Response {
+        let open = self.connections.open();
+        let known = self.updates.known();
+        if let Some(cluster) = &self.cluster {
+            cluster.measure();
+        }
+        let shown = self.plain.as_ref().and_then(|plain| plain.shown.certificate());
+        let until = shown.map(|certificate| certificate.validity.until);
+        let text = self.metrics.text(&self.board, now, open, until, &self.store, &known);
+        respond::metrics(text)
     }
 
     fn push(&self, id: &CameraId, request: &Request, eyes: &Eyes) -> Response {

@@ -34,14 +34,13 @@ impl Nats {
         let routes = [free(), free(), free()];
         let all: Vec<String> = routes.iter().map(|route| format!("nats://{route}")).collect();
         let all = all.join(", ");
-        let server = |n: usize| {
-            let own = routes[n];
+        routes.map(|own| {
             let more = format!(
-                "server_name: n{n}\ncluster {{ name: stillwatch, listen: \"{own}\", routes: [{all}] }}"
+                "server_name: n{}\ncluster {{ name: stillwatch, listen: \"{own}\", routes: [{all}] }}",
+                own.port()
             );
             Nats::at(free(), &more)
-        };
-        [server(0), server(1), server(2)]
+        })
     }
 
     fn at(address: SocketAddr, more: &str) -> Nats {

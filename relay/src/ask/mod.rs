@@ -2,6 +2,7 @@
 //!
 //! The exit code is what monitoring plugins use: 0 all is well, 1 something is not, 2 no relay answers.
 
+mod relays;
 mod table;
 
 use std::io::IsTerminal;
@@ -59,6 +60,9 @@ pub(crate) fn run(what: &cli::Status, settings: &cli::Settings) -> ExitCode {
             if what.json {
                 println!("{text}");
             } else {
+                if what.cluster {
+                    print!("{}", answer.relays());
+                }
                 print!("{}", answer.table(&look()));
             }
             if answer.is_well() { ExitCode::SUCCESS } else { ExitCode::from(WARNING) }

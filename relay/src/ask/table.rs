@@ -8,6 +8,8 @@ use runtime::child::plain;
 use runtime::settings::duration_text;
 use serde::Deserialize;
 
+use super::relays::Cluster;
+
 /// The least width of the cameras' column.
 const MIN_NAME: usize = 7;
 
@@ -36,6 +38,7 @@ pub(super) struct Answer {
     notifications: Vec<Channel>,
     #[serde(default)]
     connections: u64,
+    cluster: Option<Cluster>,
     cameras: Vec<Camera>,
 }
 
@@ -54,6 +57,8 @@ struct Camera {
     width: Option<u64>,
     height: Option<u64>,
     captured_at: Option<String>,
+    /// That takes its pictures, if it is another.
+    relay: Option<String>,
     #[serde(default)]
     viewers: BTreeMap<String, i64>,
     uploads: Option<Uploads>,
@@ -73,6 +78,29 @@ impl Answer {
         self.cameras.iter().any(live)
             && self.cameras.iter().filter(counts).all(live)
             && self.troubles().is_empty()
+    }
+
+    /// The others, and which of them takes what.
+    pub(super) fn relays(&self) -> String {
+        let Some(cluster) = &self.cluster else {
+            return "this relay is in no cluster (cluster.url)\n\n".to_owned();
+        };
+        let mut homes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for camera in &self.cameras {
+            if let Some(relay) = &camera.relay {
+                let home = homes.entry(plain(relay.as_bytes())).or_default();
+                home.push(plain(camera.camera.as_bytes()));
+            }
+        }
+        let mut out = cluster.table();
+        for (relay, cameras) in &homes {
+            // Writing into a String does not fail.
+            let _ = writeln!(out, "{relay} takes {}", cameras.join(", "));
+        }
+        if !homes.is_empty() {
+            out.push('\n');
+        }
+        out
     }
 
     pub(super) fn table(&self, look: &Look) -> String {
@@ -122,6 +150,7 @@ impl Answer {
             let what = format!("nobody is told by {}", plain(channel.channel.as_bytes()));
             troubles.push(said(&what, &channel.problem));
         }
+        troubles.extend(self.cluster.as_ref().and_then(Cluster::trouble));
         troubles
     }
 }
@@ -146,7 +175,7 @@ impl Camera {
 }
 
 /// The two largest units of it, or a tenth of a second.
-fn about(time: Duration) -> String {
+pub(super) fn about(time: Duration) -> String {
     let seconds = time.as_secs();
     let unit = match seconds {
         0..10 => return format!("{:.1}s", time.as_secs_f64()),
@@ -184,7 +213,7 @@ fn colour_of(state: &str) -> u8 {
     }
 }
 
-fn count(cell: &str) -> usize {
+pub(super) fn count(cell: &str) -> usize {
     cell.chars().count()
 }
 

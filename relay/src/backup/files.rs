@@ -20,11 +20,15 @@ const MAX_FILE: u64 = 1 << 20;
 const MAX_ALL: u64 = 64 << 20;
 
 /// Where settings and passwords may be besides, which no archive takes along.
-const ELSEWHERE: [(&str, &str); 3] = [
+const ELSEWHERE: [(&str, &str); 4] = [
     ("/etc/default/stillwatch-relay", "settings as variables"),
     ("/etc/credstore/stillwatch-relay.password", "a password of the machine's credential store"),
     (
         "/etc/credstore/stillwatch-relay.owner-password",
+        "a password of the machine's credential store",
+    ),
+    (
+        "/etc/credstore/stillwatch-relay.cluster-password",
         "a password of the machine's credential store",
     ),
 ];
@@ -90,7 +94,7 @@ impl Found {
 pub(super) fn of_config(config: &Path, found: &mut Found) -> Result<(), BackupError> {
     let folder = config.parent().unwrap_or(config);
     let mut wanted: BTreeSet<PathBuf> =
-        ["relay.password", "owner.password"].iter().map(|name| folder.join(name)).collect();
+        ["relay", "owner", "cluster"].map(|of| folder.join(format!("{of}.password"))).into();
     wanted.insert(config.into());
     if config.exists() {
         let text = fs::read_to_string(config).map_err(io_at(config))?;

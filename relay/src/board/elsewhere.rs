@@ -148,7 +148,8 @@ impl Known {
             State::Live | State::Frozen if watched && self.missing.is_some_and(late) => {
                 State::Stale
             }
-            state => state,
+            state
+            @ (State::Empty | State::Live | State::Stale | State::Frozen | State::Offline) => state,
         }
     }
 }

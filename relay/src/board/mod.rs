@@ -302,7 +302,8 @@ impl Camera {
     pub(crate) fn picture_state(&self, now: Mono) -> State {
         match self.state(now) {
             State::Live | State::Frozen if self.is_behind() => State::Stale,
-            state => state,
+            state
+            @ (State::Empty | State::Live | State::Stale | State::Frozen | State::Offline) => state,
         }
     }
 

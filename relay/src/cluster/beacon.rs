@@ -192,6 +192,13 @@ impl Peers {
         self.heard_now().count()
     }
 
+    /// Which of them are not.
+    pub(super) fn problem(&self) -> Option<String> {
+        let missing = self.relays.iter().filter(|(_, peer)| peer.missing);
+        let names: Vec<&str> = missing.map(|(name, _)| name.as_str()).collect();
+        (!names.is_empty()).then(|| format!("not heard any more: {}", names.join(", ")))
+    }
+
     /// By how much each clock is off, in seconds.
     pub(super) fn clocks(&self) -> impl Iterator<Item = (&str, f64)> {
         self.heard_now().map(|(name, peer)| {
@@ -257,6 +264,7 @@ mod tests {
         assert_eq!(news, [News::Missing("b".to_owned())]);
         assert_eq!(changed, BTreeSet::from([garden.clone()]));
         assert_eq!((peers.viewers(&garden), peers.count()), (40, 1));
+        assert_eq!(peers.problem().as_deref(), Some("not heard any more: b"));
         assert_eq!(peers.look(at(6)).0, [], "it is said once");
         let (_, changed) = peers.heard("c", beacon(&[]), OWN, at(7), 0);
         assert_eq!(changed, BTreeSet::from([garden.clone()]), "nobody watches there any more");

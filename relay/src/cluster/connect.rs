@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, push};
 use async_nats::jetstream::context::{
     CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind,
 };
@@ -10,6 +11,7 @@ use async_nats::jetstream::{self, Context, ErrorCode};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
 use tokio::sync::mpsc;
 
+use super::message::subjects;
 use super::stream::{judge, wanted};
 use super::{ClusterConfig, Login, Trouble};
 
@@ -18,6 +20,12 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 
 /// How long any question may take.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often the stream says that there is nothing new.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Without a sign of the stream for so long it is gone.
+pub(super) const SILENT: Duration = Duration::from_millis(3_500);
 
 /// A connection from which nothing comes is found dead after two to three of these.
 const PING_EVERY: Duration = Duration::from_secs(1);
@@ -133,7 +141,12 @@ pub(super) async fn stream(
             {
                 return Err(no_jetstream());
             }
-            _ => return Err(Trouble::away(format!("stream \"{name}\": {}", causes(&error)))),
+            GetStreamErrorKind::JetStream(_)
+            | GetStreamErrorKind::Request
+            | GetStreamErrorKind::EmptyName
+            | GetStreamErrorKind::InvalidStreamName => {
+                return Err(Trouble::away(format!("stream \"{name}\": {}", causes(&error))));
+            }
         },
     };
     judge(&found.cached_info().config, config).map_err(Trouble::refused)?;
@@ -148,12 +161,15 @@ async fn make(context: &Context, config: &ClusterConfig) -> Result<Stream<Info>,
         )));
     }
     tracing::info!("cluster: making the stream \"{name}\"");
-    let refused = |error: CreateStreamError| match error.kind() {
-        CreateStreamErrorKind::JetStream(why) => Trouble::refused(format!(
+    let refused = |error: CreateStreamError| {
+        let CreateStreamErrorKind::JetStream(why) = error.kind() else {
+            let why = causes(&error);
+            return Trouble::away(format!("the stream \"{name}\" can't be made: {why}"));
+        };
+        Trouble::refused(format!(
             "the stream \"{name}\" can't be made: {}; cluster.replicas takes as many servers, cluster.storage room on them",
             why
-        )),
-        _ => Trouble::away(format!("the stream \"{name}\" can't be made: {}", causes(&error))),
+        ))
     };
     context.create_stream(wanted(config)).await.map_err(refused)
 }
@@ -163,6 +179,33 @@ fn no_jetstream() -> Trouble {
         "the server has no JetStream for this user; write \"jetstream {}\" into nats-server.conf"
             .to_owned(),
     )
+}
+
+/// Has all frames announced at `inbox`, those that are there already first; returns how many these are.
+pub(super) async fn announcements(
+    stream: &Stream<Info>,
+    inbox: String,
+    config: &ClusterConfig,
+) -> Result<u64, Trouble> {
+    let consumer = push::Config {
+        deliver_subject: inbox,
+        description: Some(format!("stillwatch-relay {}", config.name)),
+        deliver_policy: DeliverPolicy::LastPerSubject,
+        ack_policy: AckPolicy::None,
+        filter_subject: subjects(&config.stream),
+        headers_only: true,
+        idle_heartbeat: HEARTBEAT,
+        inactive_threshold: SILENT,
+        num_replicas: 1,
+        memory_storage: true,
+        ..push::Config::default()
+    };
+    let none = |why: &str| Trouble::away(format!("no announcements of frames: {why}"));
+    match tokio::time::timeout(ANSWER_WITHIN, stream.create_consumer(consumer)).await {
+        Ok(Ok(consumer)) => Ok(consumer.cached_info().num_pending),
+        Ok(Err(error)) => Err(none(&causes(&error))),
+        Err(_) => Err(none("no answer")),
+    }
 }
 
 /// JetStream over a connection.

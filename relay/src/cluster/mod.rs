@@ -235,6 +235,11 @@ impl Cluster {
         }
     }
 
+    /// What is wrong, with the bus or with other relays.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.health().1.or_else(|| self.peers().problem())
+    }
+
     pub(crate) fn status(&self, now: Mono) -> ClusterStatus {
         let (bus, problem) = self.health();
         ClusterStatus {

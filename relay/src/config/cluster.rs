@@ -55,6 +55,11 @@ pub(super) struct Besides<'a> {
     pub password: Option<Secret>,
 }
 
+/// What is wrong with a key.
+fn wrong(place: &impl Fn(&str) -> String, key: &str, line: &str) -> ConfigError {
+    ConfigError::Value(format!("{}{key}: {line}", place(key)))
+}
+
 impl RawCluster {
     /// With its secrets; `None` if there is none.
     pub(super) fn checked(
@@ -62,99 +67,91 @@ impl RawCluster {
         besides: Besides<'_>,
         place: &impl Fn(&str) -> String,
     ) -> Result<Option<ClusterConfig>, ConfigError> {
-        let wrong =
-            |key: &str, line: String| ConfigError::Value(format!("{}{key}: {line}", place(key)));
         let role = self.role(place)?;
         if self.url.trim().is_empty() {
-            if role != Role::Both {
-                return Err(wrong(
-                    "cluster.role",
-                    format!("\"{}\" needs other relays: set cluster.url", role.word()),
-                ));
+            if role == Role::Both {
+                return Ok(None);
             }
-            return Ok(None);
+            let line = format!("\"{}\" needs other relays: set cluster.url", role.word());
+            return Err(wrong(place, "cluster.role", &line));
         }
-        let server = |word: &str| {
-            let good = ["nats://", "tls://"].iter().any(|scheme| {
-                word.strip_prefix(scheme)
-                    .is_some_and(|rest| !rest.is_empty() && !rest.contains('@'))
-            });
-            good.then(|| word.to_owned()).ok_or_else(|| {
-                wrong(
-                    "cluster.url",
-                    format!(
-                        "\"{word}\" is no NATS server; write such as nats://10.0.0.5:4222 or \
-                         tls://nats.example.org:4222, and the user in cluster.user"
-                    ),
-                )
-            })
-        };
-        let servers = self.url.split_whitespace().map(server).collect::<Result<_, _>>()?;
         let on_disk = match self.storage.as_str() {
             "memory" => false,
             "file" => true,
             other => {
-                return Err(wrong(
-                    "cluster.storage",
-                    format!("\"{other}\" is neither memory nor file"),
-                ));
+                let line = format!("\"{other}\" is neither memory nor file");
+                return Err(wrong(place, "cluster.storage", &line));
             }
         };
         let named = |key: &str, name: &str| {
             if is_name(name) {
                 return Ok(());
             }
-            Err(wrong(key, format!("\"{name}\": use 1 to 64 of a-z, A-Z, 0-9, '-' and '_'")))
+            let line = format!("\"{name}\": use 1 to 64 of a-z, A-Z, 0-9, '-' and '_'");
+            Err(wrong(place, key, &line))
         };
         named("cluster.stream", &self.stream)?;
         let name = self.name.clone().unwrap_or_else(host_name);
         named("cluster.name", &name)?;
-        let certificate = match (&self.certificate_file, &self.key_file) {
-            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
-            (None, None) => None,
-            (Some(_), None) => {
-                return Err(wrong("cluster.certificate_file", "set cluster.key_file, too".into()));
-            }
-            (None, Some(_)) => {
-                return Err(wrong("cluster.key_file", "set cluster.certificate_file, too".into()));
-            }
-        };
         Ok(Some(ClusterConfig {
-            servers,
+            servers: self.servers(place)?,
             role,
             name: Arc::from(name),
             stream: self.stream.clone(),
             on_disk,
             replicas: self.replicas,
-            login: self.login(besides.password, &wrong)?,
+            login: self.login(besides.password, place)?,
             ca_file: self.ca_file.clone(),
-            certificate,
+            certificate: self.certificate(place)?,
             url: besides.url.map(str::to_owned),
             max_frame_bytes: besides.max_frame_bytes,
         }))
     }
 
+    fn servers(&self, place: &impl Fn(&str) -> String) -> Result<Vec<String>, ConfigError> {
+        let server = |word: &str| {
+            let rest = ["nats://", "tls://"].iter().find_map(|scheme| word.strip_prefix(scheme));
+            if rest.is_some_and(|rest| !rest.is_empty() && !rest.contains('@')) {
+                return Ok(word.to_owned());
+            }
+            // It is not shown: it may hold a password.
+            let line = "this is no NATS server; write such as nats://10.0.0.5:4222 or \
+                        tls://nats.example.org:4222, and the user in cluster.user";
+            Err(wrong(place, "cluster.url", line))
+        };
+        self.url.split_whitespace().map(server).collect()
+    }
+
+    fn certificate(
+        &self,
+        place: &impl Fn(&str) -> String,
+    ) -> Result<Option<(PathBuf, PathBuf)>, ConfigError> {
+        let (certificate, key) = ("cluster.certificate_file", "cluster.key_file");
+        match (&self.certificate_file, &self.key_file) {
+            (Some(certificate), Some(key)) => Ok(Some((certificate.clone(), key.clone()))),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(wrong(place, certificate, &format!("set {key}, too"))),
+            (None, Some(_)) => Err(wrong(place, key, &format!("set {certificate}, too"))),
+        }
+    }
+
     pub(super) fn role(&self, place: &impl Fn(&str) -> String) -> Result<Role, ConfigError> {
         let known = [Role::Both, Role::Ingest, Role::Edge];
         known.into_iter().find(|role| role.word() == self.role).ok_or_else(|| {
-            let key = "cluster.role";
-            ConfigError::Value(format!(
-                "{}{key}: \"{}\" is none of both, ingest, edge",
-                place(key),
-                self.role
-            ))
+            let line = format!("\"{}\" is none of both, ingest, edge", self.role);
+            wrong(place, "cluster.role", &line)
         })
     }
 
     fn login(
         &self,
         given: Option<Secret>,
-        wrong: &impl Fn(&str, String) -> ConfigError,
+        place: &impl Fn(&str) -> String,
     ) -> Result<Login, ConfigError> {
         if let Some(file) = &self.credentials_file {
             if self.user.is_some() {
-                let line = "has no meaning beside cluster.credentials_file".to_owned();
-                return Err(wrong("cluster.user", line));
+                let line = "has no meaning beside cluster.credentials_file";
+                return Err(wrong(place, "cluster.user", line));
             }
             return Ok(Login::Credentials(Secret::read_text(file)?));
         }
@@ -162,10 +159,10 @@ impl RawCluster {
         match (&self.user, password) {
             (Some(user), Some(password)) => Ok(Login::Password { user: user.clone(), password }),
             (Some(_), None) => Err(wrong(
+                place,
                 "cluster.user",
                 "has no password: set cluster.password_file, or give the unit the systemd credential \
-                 \"cluster-password\""
-                    .to_owned(),
+                 \"cluster-password\"",
             )),
             (None, _) => Ok(Login::None),
         }

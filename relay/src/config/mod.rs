@@ -206,16 +206,7 @@ impl Config {
             pages,
             tls,
             cluster,
-            uploads: Bounds {
-                takes_uploads,
-                max_uploads: relay.max_uploads,
-                max_frame_bytes: relay.max_frame_bytes,
-                body_timeout: relay.body_timeout,
-                peer_timeout: relay.peer_timeout,
-                max_upload_rate: relay.max_upload_rate,
-                // A camera that reconnects has two for a while.
-                max_sockets: relay.max_cameras.saturating_mul(2),
-            },
+            uploads: relay.uploads(takes_uploads),
             header_timeout: relay.header_timeout,
             store_interval: store.interval,
             history: history.limits(),

@@ -12,6 +12,7 @@ use web::serve::ConnectionLimits;
 
 use crate::board::Size;
 use crate::export::ExportConfig;
+use crate::ingest::Bounds;
 use crate::store::HistoryLimits;
 
 use super::cluster::RawCluster;
@@ -95,6 +96,19 @@ impl Default for RawRelay {
 }
 
 impl RawRelay {
+    pub(super) fn uploads(&self, takes_uploads: bool) -> Bounds {
+        Bounds {
+            takes_uploads,
+            max_uploads: self.max_uploads,
+            max_frame_bytes: self.max_frame_bytes,
+            body_timeout: self.body_timeout,
+            peer_timeout: self.peer_timeout,
+            max_upload_rate: self.max_upload_rate,
+            // A camera that reconnects has two for a while.
+            max_sockets: self.max_cameras.saturating_mul(2),
+        }
+    }
+
     pub(super) fn connections(&self, proxies: Vec<IpNet>) -> ConnectionLimits {
         ConnectionLimits {
             total: self.max_connections,

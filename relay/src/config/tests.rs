@@ -47,6 +47,7 @@ fn every_key_of_the_table_can_be_read() {
     for key in KEYS {
         let value = match key.kind {
             Kind::Duration(..) => "\"7s\"",
+            Kind::Integer(_, most) if most < 4096 => "3",
             Kind::Integer(..) => "4096",
             Kind::Flag => "true",
             Kind::Text | Kind::Choice(_) | Kind::Number(..) | Kind::Size => match key.name {
@@ -59,6 +60,11 @@ fn every_key_of_the_table_can_be_read() {
                 "export.sizes" => "\"800x600 1x1\"",
                 "cameras.*.channel" => "\"beta\"",
                 "tls.domain" => "\"cam.example.org www.example.org\"",
+                "cluster.url" => "\"nats://10.0.0.5:4222 tls://nats.example.org\"",
+                // It has to be given with others.
+                "cluster.role" => "\"both\"",
+                "cluster.storage" => "\"file\"",
+                "cluster.name" | "cluster.stream" | "cluster.user" => "\"alps-1\"",
                 "tls.directory" => "\"https://localhost:14000/dir\"",
                 name if name.ends_with("_file") => continue,
                 _ => "\"127.0.0.1:80\"",
@@ -68,6 +74,32 @@ fn every_key_of_the_table_can_be_read() {
         let result = load(&format!("{name} = {value}\n"), cli::Settings::default());
         assert!(result.is_ok(), "{name}: {result:?}");
     }
+}
+
+#[test]
+fn what_is_wrong_with_a_cluster_is_said() {
+    let url = "url = \"nats://10.0.0.5:4222\"\n";
+    for (section, words) in [
+        ("role = \"edge\"".to_owned(), "cluster.url"),
+        ("url = \"10.0.0.5:4222\"".to_owned(), "nats://10.0.0.5:4222"),
+        ("url = \"nats://user:password@10.0.0.5\"".to_owned(), "cluster.user"),
+        (format!("{url}role = \"viewer\""), "both, ingest, edge"),
+        (format!("{url}storage = \"tape\""), "memory nor file"),
+        (format!("{url}name = \"a.b\""), "cluster.name"),
+        (format!("{url}stream = \"a b\""), "cluster.stream"),
+        (format!("{url}user = \"alps\""), "cluster-password"),
+        (format!("{url}certificate_file = \"/a.pem\""), "cluster.key_file"),
+        (format!("{url}key_file = \"/a.key\""), "cluster.certificate_file"),
+        (format!("{url}credentials_file = \"/nowhere\""), "/nowhere"),
+    ] {
+        let error = load(&format!("[cluster]\n{section}\n"), cli::Settings::default()).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains(words), "{section}: {error}");
+        assert!(!error.contains("user:password"), "{error}");
+    }
+    let config = load(&format!("[cluster]\n{url}"), cli::Settings::default()).unwrap();
+    assert!(!config.cluster.unwrap().name.is_empty(), "the machine's");
+    assert!(load("", cli::Settings::default()).unwrap().cluster.is_none());
 }
 
 #[test]

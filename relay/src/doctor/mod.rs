@@ -85,6 +85,7 @@ async fn asked(client: &Client, config: &Config, units: Option<&service::Units>)
     let status = if runs { network::status(&way.client, &way.url).await } else { None };
     let status = status.unwrap_or_default();
     found.extend(judge_cameras(&status));
+    found.extend(judge_cluster(&status));
     found.extend(secure);
     let Some(public) = config.pages.url.as_deref().and_then(Public::read) else {
         found.push(Finding::warning(
@@ -106,6 +107,42 @@ async fn asked(client: &Client, config: &Config, units: Option<&service::Units>)
         found.extend(passed_on(client, config, &public, has_picture(&status)).await);
     }
     found
+}
+
+/// Whether it shares frames with others, if it should.
+fn judge_cluster(status: &Value) -> Option<Finding> {
+    let cluster = status.get("cluster")?;
+    let text = |of: &Value, key: &str| of.get(key)?.as_str().map(str::to_owned);
+    let relays = cluster.get("relays").and_then(Value::as_array).map(Vec::as_slice);
+    let relays = relays.unwrap_or_default();
+    if let Some(problem) = text(cluster, "problem") {
+        return Some(Finding::wrong(
+            "cluster",
+            problem,
+            "systemctl status nats-server there; docs/guide/scale.md",
+        ));
+    }
+    let off = |relay: &&Value| {
+        relay.get("clock_offset_ms").and_then(Value::as_i64).is_some_and(|ms| ms.abs() > 2_000)
+    };
+    let named = |relays: &mut dyn Iterator<Item = &Value>| {
+        relays.filter_map(|relay| text(relay, "relay")).collect::<Vec<_>>().join(", ")
+    };
+    let missing = |relay: &&Value| text(relay, "state").is_some_and(|state| state == "missing");
+    let (missing, off) =
+        (named(&mut relays.iter().filter(missing)), named(&mut relays.iter().filter(off)));
+    Some(if !missing.is_empty() {
+        Finding::warning("cluster", format!("not heard any more: {missing}"), "look there")
+    } else if !off.is_empty() {
+        let says =
+            format!("other clocks than this one: {off}; ages of pictures are wrong by as much");
+        Finding::warning("cluster", says, "timedatectl, there and here: is time synchronised?")
+    } else {
+        Finding::ok(
+            "cluster",
+            format!("frames are shared, and {} other relays heard", relays.len()),
+        )
+    })
 }
 
 /// HTTPS of the relay's own, asked on this machine; with how it was asked, and what was answered.
@@ -211,6 +248,21 @@ mod tests {
                 .unwrap();
         assert!(found.verdict == Verdict::Warning && found.says.ends_with(": garden"), "{found:?}");
         assert!(judge_cameras(&Value::Null).is_none());
+    }
+
+    #[test]
+    fn what_keeps_relays_apart_is_found() {
+        let relay =
+            |state: &str, ms: i64| json!({ "relay": "b", "state": state, "clock_offset_ms": ms });
+        let judge = |problem: Value, relay: Value| {
+            let cluster = json!({ "problem": problem, "relays": [relay] });
+            judge_cluster(&json!({ "cluster": cluster })).unwrap().verdict
+        };
+        assert_eq!(judge(Value::Null, relay("heard", -2_000)), Verdict::Ok);
+        assert_eq!(judge(Value::Null, relay("missing", 0)), Verdict::Warning);
+        assert_eq!(judge(Value::Null, relay("heard", -2_001)), Verdict::Warning);
+        assert_eq!(judge(json!("no bus"), relay("heard", 0)), Verdict::Wrong);
+        assert!(judge_cluster(&json!({})).is_none(), "it is in none");
     }
 
     #[test]

@@ -71,6 +71,15 @@ pub(crate) struct Refusal {
     pub line: String,
 }
 
+/// Where frames go beside the board, and who hears of cameras.
+#[derive(Debug)]
+pub(crate) struct Onward {
+    pub store: Store,
+    pub updates: Arc<Updates>,
+    /// With other relays.
+    pub cluster: Option<Arc<Cluster>>,
+}
+
 /// The only way onto the board.
 #[derive(Debug)]
 pub(crate) struct Ingest {
@@ -116,12 +125,11 @@ impl Ingest {
         board: Arc<Board>,
         access: Arc<Access>,
         sign_keys: BTreeMap<CameraId, SignKey>,
-        store: Store,
         bounds: Bounds,
         strangers: Refusals,
-        updates: Arc<Updates>,
-        cluster: Option<Arc<Cluster>>,
+        onward: Onward,
     ) -> Ingest {
+        let Onward { store, updates, cluster } = onward;
         let places = Semaphore::new(bounds.max_uploads);
         let sockets = Arc::new(Semaphore::new(bounds.max_sockets));
         let journal = Journal::default();

@@ -59,6 +59,8 @@ pub(crate) enum Subject {
     Export,
     /// Of the relay: it is valid for long enough.
     Certificate,
+    /// Of the relay: frames are shared with all others.
+    Cluster,
 }
 
 /// What is wrong.
@@ -67,7 +69,7 @@ pub(crate) enum Trouble {
     Stale,
     Frozen,
     Offline,
-    /// Of the store, or the export.
+    /// Of the store, the export or the cluster.
     Degraded,
     /// Of the certificate.
     Expiring,

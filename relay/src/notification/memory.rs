@@ -119,6 +119,7 @@ fn word(subject: &Subject) -> String {
         Subject::Store => "store".to_owned(),
         Subject::Export => "export".to_owned(),
         Subject::Certificate => "certificate".to_owned(),
+        Subject::Cluster => "cluster".to_owned(),
     }
 }
 
@@ -127,6 +128,7 @@ fn subject(word: &str) -> Option<Subject> {
         "store" => Some(Subject::Store),
         "export" => Some(Subject::Export),
         "certificate" => Some(Subject::Certificate),
+        "cluster" => Some(Subject::Cluster),
         _ => word.strip_prefix("cameras/")?.parse().ok().map(Subject::Camera),
     }
 }

@@ -111,6 +111,7 @@ impl Event {
             Subject::Store => ("store", None, "The store".to_owned()),
             Subject::Export => ("export", None, "The export".to_owned()),
             Subject::Certificate => ("certificate", None, "The certificate".to_owned()),
+            Subject::Cluster => ("cluster", None, "The cluster".to_owned()),
         };
         let well = if camera.is_some() { "live" } else { "works" };
         let (kind, now, lasted, outages) = match notice.what {

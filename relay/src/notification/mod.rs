@@ -1,7 +1,7 @@
 //! Tells somebody when a camera, or the relay itself, is in trouble, and when it is over.
 //!
 //! ```text
-//! board, store, export, certificate ──► damping ──► an outbox for each channel ──► webhook, ntfy, command
+//! board, store, export, certificate, cluster ──► damping ──► an outbox for each channel ──► webhook, ntfy, command
 //!                                       (pure)      newest of each subject
 //! ```
 //!
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use web::freshness::State;
 
 use crate::board::Board;
+use crate::cluster::Cluster;
 use crate::export::ExportStatus;
 use crate::metrics::Metrics;
 use crate::store::{Persistence, Store};
@@ -63,6 +64,8 @@ pub(crate) struct Sources {
     pub export: Option<ExportStatus>,
     /// With HTTPS.
     pub certificates: Option<Arc<Shown>>,
+    /// With other relays.
+    pub cluster: Option<Arc<Cluster>>,
 }
 
 /// The channels, for `/status.json`.
@@ -178,10 +181,12 @@ impl Sources {
         let export = self.export.as_ref().map(ExportStatus::problem);
         let unix_s = clock::wall_us() / 1_000_000;
         let certificate = self.certificates.as_ref().map(|shown| shown.trouble(unix_s));
+        let cluster = self.cluster.as_ref().map(|cluster| cluster.problem());
         for (subject, is, problem) in [
             (Subject::Store, Trouble::Degraded, Some(store)),
             (Subject::Export, Trouble::Degraded, export),
             (Subject::Certificate, Trouble::Expiring, certificate),
+            (Subject::Cluster, Trouble::Degraded, cluster),
         ] {
             if let Some(problem) = problem {
                 all.insert(subject.clone(), problem.as_ref().map(|_| is));

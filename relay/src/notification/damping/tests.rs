@@ -45,7 +45,8 @@ fn words(notices: &[Notice]) -> String {
     let of = |notice: &Notice| {
         let subject = match &notice.subject {
             Subject::Camera(id) => id.to_string(),
-            other @ (Subject::Store | Subject::Export | Subject::Certificate) => {
+            other
+            @ (Subject::Store | Subject::Export | Subject::Certificate | Subject::Cluster) => {
                 format!("{other:?}")
             }
         };
