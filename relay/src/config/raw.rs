@@ -108,6 +108,7 @@ pub(super) struct RawSite {
     pub title: String,
     pub url: Option<String>,
     pub hosts: String,
+    pub mirrors: String,
     pub view_password_file: Option<PathBuf>,
 }
 
@@ -117,6 +118,7 @@ impl Default for RawSite {
             title: "Stillwatch".to_owned(),
             url: None,
             hosts: String::new(),
+            mirrors: String::new(),
             view_password_file: None,
         }
     }

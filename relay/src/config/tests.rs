@@ -53,6 +53,7 @@ fn every_key_of_the_table_can_be_read() {
                 "relay.proxies" => "\"192.0.2.0/24 2001:db8::/32\"",
                 "site.url" => "\"https://cam.example.org/garden\"",
                 "site.hosts" => "\"relay.lan Cam-2.example.org\"",
+                "site.mirrors" => "\"https://b.example.org/ https://c.example.org/cams/\"",
                 "embed.origins" => "\"https://example.org http://192.0.2.1:8080\"",
                 "notify.ntfy" | "notify.webhook" => "\"http://127.0.0.1/topic\"",
                 "notify.command" => "\"/bin/true\"",
