@@ -10,6 +10,8 @@ use crate::{CaptureTime, Frame};
 pub const CAPTURED_AT: &str = "frame-captured-at";
 /// The number of the picture among its camera's.
 pub const SEQ: &str = "frame-seq";
+/// Which start of the agent it is of: 16 hexadecimal digits, random. Within one, [`SEQ`] alone says which frame is newer.
+pub const BOOT: &str = "frame-boot";
 /// Comma-separated words, see [`Flags`].
 pub const FLAGS: &str = "frame-flags";
 /// How old the picture is, in milliseconds.
