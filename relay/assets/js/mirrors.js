@@ -20,9 +20,9 @@ const NEXT_MS = 2_000;
 /** Between two rounds without an answer, at first and at most, in ms. */
 const ROUND_MS = [1_000, 10_000];
 
-/** Who left so short a time ago has less hurry to leave again, from the second time on, in ms. */
+/** Who moves again within so long of the last time, in ms, waits twice as long before the next; so many times. */
 const RAPID_MS = 60_000;
-const MOST_RAPID = 5;
+const MOST_RAPID = 4;
 
 /** A relay believes no capture time that is farther ahead of its clock, in ms. */
 const AHEAD_MS = 5_000;
@@ -76,9 +76,15 @@ class Mirrors {
     this.#failures += 1;
   }
 
+  /** Whether this relay went soon after the last one. */
+  #isRapid() {
+    return this.#doubt - this.#movedAt < RAPID_MS;
+  }
+
   #isGivenUp(now) {
     if (this.#doubt === null) return false;
-    const patience = this.#failures < 2 ? SILENT_MS : REFUSED_MS * 2 ** Math.max(0, this.#rapid - 1);
+    const slower = 2 ** (this.#isRapid() ? this.#rapid : 0);
+    const patience = this.#failures < 2 ? SILENT_MS : REFUSED_MS * slower;
     return now - this.#doubt >= patience + this.#spread * SPREAD_MS;
   }
 
@@ -111,8 +117,7 @@ class Mirrors {
   answered(index, good, now, random) {
     if (index === this.#asked) this.#asked = null;
     if (!good || index === this.#here || !this.#isGivenUp(now)) return false;
-    const rapid = now - this.#movedAt < RAPID_MS;
-    this.#rapid = rapid ? Math.min(this.#rapid + 1, MOST_RAPID) : 0;
+    this.#rapid = this.#isRapid() ? Math.min(this.#rapid + 1, MOST_RAPID) : 0;
     this.#movedAt = now;
     this.#here = index;
     this.#spread = random;
