@@ -115,6 +115,11 @@ fn mistakes_are_named() {
             Default::default(),
             "2 cameras",
         ),
+        (
+            "site.mirrors = \"b.example.org\"",
+            Default::default(),
+            "relay.toml: site.mirrors: \"b.example.org\" is no address",
+        ),
         ("site.hosts = \"relay.lan https://x\"", Default::default(), "\"https://x\" is no name"),
         ("[cameras.a]\nchannel = \"Beta 1\"", Default::default(), "is no name of a channel"),
         ("", listen("localhost"), "--listen: relay.listen: \"localhost\" is no address and port"),
