@@ -39,7 +39,8 @@ struct Pair {
 }
 
 impl Pair {
-    fn start() -> Pair {
+    /// `cameras` are where its frames are uploaded to.
+    fn start(cameras: &'static [&'static str]) -> Pair {
         let ports = [free_port(), free_port()];
         let url = |port: u16| format!("http://127.0.0.1:{port}/");
         let [a, b] = [(0, 1), (1, 0)].map(|(own, other): (usize, usize)| {
@@ -55,7 +56,7 @@ impl Pair {
         let feeders = [(a.address, Arc::default()), (b.address, Arc::clone(&behind))];
         let feeders = feeders.map(|(to, behind)| {
             let (from, over) = (source.address, Arc::clone(&over));
-            std::thread::spawn(move || feed(from, to, &behind, &over))
+            std::thread::spawn(move || feed(from, to, cameras, &behind, &over))
         });
         for relay in [&a, &b] {
             relay.frame("/live.jpeg");
@@ -82,7 +83,13 @@ impl Drop for Pair {
 }
 
 /// Brings the frames of one relay to another one, each after so many others.
-fn feed(from: SocketAddr, to: SocketAddr, behind: &AtomicUsize, over: &AtomicBool) {
+fn feed(
+    from: SocketAddr,
+    to: SocketAddr,
+    cameras: &[&str],
+    behind: &AtomicUsize,
+    over: &AtomicBool,
+) {
     let mut waiting: VecDeque<Message> = VecDeque::new();
     let mut seq = 0;
     while !over.load(Ordering::Relaxed) {
@@ -94,17 +101,20 @@ fn feed(from: SocketAddr, to: SocketAddr, behind: &AtomicUsize, over: &AtomicBoo
         seq = seq_of(&frame);
         waiting.push_back(frame);
         while waiting.len() > behind.load(Ordering::Relaxed) {
-            upload(to, &waiting.pop_front().unwrap());
+            let frame = waiting.pop_front().unwrap();
+            for camera in cameras {
+                upload(to, camera, &frame);
+            }
         }
     }
 }
 
 /// A relay that is away gets none.
-fn upload(to: SocketAddr, frame: &Message) {
+fn upload(to: SocketAddr, camera: &str, frame: &Message) {
     let header = |name: &str| frame.header(name).unwrap().to_owned();
     let (captured, seq) = (header("frame-captured-at"), header("frame-seq"));
     let headers = [("Frame-Captured-At", captured.as_str()), ("Frame-Seq", seq.as_str())];
-    let _ = request(to, "POST", &format!("/?password={PASSWORD}"), &headers, &frame.body);
+    let _ = request(to, "POST", &format!("{camera}?password={PASSWORD}"), &headers, &frame.body);
 }
 
 fn screenshot(tab: &Tab, name: &str) {
@@ -165,7 +175,7 @@ fn is_in_order(tab: &Tab, pair: &Pair) {
 
 #[test]
 fn a_page_goes_on_at_the_other_relay_and_stays_there_until_that_one_goes() {
-    let mut pair = Pair::start();
+    let mut pair = Pair::start(&["/"]);
     let browser = Browser::start(&[]);
     // A key opens nothing here, but the other relay must not hear of it.
     let tab = browser.open(&format!("{}?key=1.default.1.secret", pair.a.url()));
@@ -201,7 +211,7 @@ fn a_page_goes_on_at_the_other_relay_and_stays_there_until_that_one_goes() {
 
 #[test]
 fn each_way_leads_to_the_other_relay() {
-    let mut pair = Pair::start();
+    let mut pair = Pair::start(&["/"]);
     let browser = Browser::start(&[]);
     for way in ["mjpeg", "poll"] {
         let tab = browser.open(&format!("{}?transport={way}&embedded", pair.a.url()));
@@ -219,7 +229,7 @@ fn each_way_leads_to_the_other_relay() {
 
 #[test]
 fn a_relay_that_is_behind_shows_nothing_until_it_has_caught_up() {
-    let mut pair = Pair::start();
+    let mut pair = Pair::start(&["/"]);
     let browser = Browser::start(&[]);
     let tab = browser.open(&pair.a.url());
     tab.becomes(&is("live"));
@@ -240,7 +250,7 @@ fn a_relay_that_is_behind_shows_nothing_until_it_has_caught_up() {
 
 #[test]
 fn a_relay_that_says_nothing_any_more_is_left_too() {
-    let pair = Pair::start();
+    let pair = Pair::start(&["/"]);
     let browser = Browser::start(&[]);
     let tab = browser.open(&pair.a.url());
     tab.becomes(&is("live"));
@@ -252,4 +262,29 @@ fn a_relay_that_says_nothing_any_more_is_left_too() {
     goes_on_at(&tab, 1, "silent");
     pair.a.program.signal("CONT");
     is_in_order(&tab, &pair);
+}
+
+#[test]
+fn every_camera_of_an_overview_goes_on() {
+    let mut pair = Pair::start(&["/", "/cameras/garden"]);
+    for relay in [&pair.a, &pair.b] {
+        relay.frame("/cameras/garden/live.jpeg");
+    }
+    let browser = Browser::start(&[]);
+    let tab = browser.open(&pair.a.url());
+    let states = "[...document.querySelectorAll('.camera')].map((c) => c.dataset.state).join()";
+    tab.becomes(&format!("{states} === 'live,live'"));
+    tab.eval(
+        "globalThis.drawn = []; for (const camera of document.querySelectorAll('.camera')) \
+            camera.addEventListener('drawn', ({ detail }) => \
+                drawn.push({ ...detail, camera: camera.dataset.camera, at: performance.now() }))",
+    );
+    gone(&tab);
+    kill(&mut pair.a);
+    let at_other = "new Set(drawn.filter((f) => f.relay === 1).map((f) => f.camera)).size";
+    tab.becomes(&format!("{at_other} === 2"));
+    let took = tab.eval("drawn.filter((f) => f.relay === 1).at(-1).at - gone");
+    println!("killed, two cameras: both after {:.1} s", took.as_f64().unwrap() / 1000.0);
+    tab.becomes(&format!("{states} === 'live,live'"));
+    screenshot(&tab, "mirrors-overview");
 }
