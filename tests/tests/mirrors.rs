@@ -287,4 +287,9 @@ fn every_camera_of_an_overview_goes_on() {
     println!("killed, two cameras: both after {:.1} s", took.as_f64().unwrap() / 1000.0);
     tab.becomes(&format!("{states} === 'live,live'"));
     screenshot(&tab, "mirrors-overview");
+    let link = tab.text("document.querySelector('[data-camera=garden] .name a').href");
+    assert_eq!(link, format!("{}cameras/garden/", pair.b.url()));
+    // The page that is there goes on, too.
+    tab.go(&link);
+    tab.becomes(&is("live"));
 }

@@ -468,6 +468,9 @@ class Camera {
     this.#clock.forget();
     this.#etag = null;
     this.#ladder.moved();
+    // The page that it leads to has to be there, too.
+    const link = this.#section.querySelector(".name a");
+    if (link) link.href = this.#address("");
     this.restart();
     this.#sample(told, sent, received);
     this.#hear(told, this.#run.signal);

@@ -84,7 +84,7 @@ class Mirrors {
   #isGivenUp(now) {
     if (this.#doubt === null) return false;
     const slower = 2 ** (this.#isRapid() ? this.#rapid : 0);
-    const patience = this.#failures < 2 ? SILENT_MS : REFUSED_MS * slower;
+    const patience = slower * (this.#failures < 2 ? SILENT_MS : REFUSED_MS);
     return now - this.#doubt >= patience + this.#spread * SPREAD_MS;
   }
 
