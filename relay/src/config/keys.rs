@@ -161,16 +161,16 @@ pub(crate) const KEYS: &[Key] = &[
         help: "Further names under which the relay answers, separated by spaces, such as `relay.lan`. Where `tls.domain` or `site.url` is set, pages and pictures are for its name, these, `localhost` and plain addresses only; others get 421.",
     },
     Key {
-        name: "site.mirrors",
-        kind: Kind::Text,
-        default: "",
-        help: "Addresses of further relays that show the same cameras, separated by spaces, such as `https://b.example.org/ https://c.example.org/cams/`: the pages go on there when this relay is gone ([page.md](page.md#several-relays)), and theirs here. This relay's own may stand among them.",
-    },
-    Key {
         name: "site.view_password_file",
         kind: Kind::Text,
         default: "",
         help: "File with a password for viewing, as `relay.password_file`: all cameras and pages are private then. See [access.md](access.md).",
+    },
+    Key {
+        name: "site.mirrors",
+        kind: Kind::Text,
+        default: "",
+        help: "Addresses of further relays that show the same cameras, separated by spaces, such as `https://b.example.org/ https://c.example.org/cams/`: the pages go on there when this relay is gone ([page.md](page.md#several-relays)), and theirs here. This relay's own may stand among them.",
     },
     Key {
         name: "embed.origins",

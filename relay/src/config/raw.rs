@@ -108,8 +108,8 @@ pub(super) struct RawSite {
     pub title: String,
     pub url: Option<String>,
     pub hosts: String,
-    pub mirrors: String,
     pub view_password_file: Option<PathBuf>,
+    pub mirrors: String,
 }
 
 impl Default for RawSite {
@@ -118,8 +118,8 @@ impl Default for RawSite {
             title: "Stillwatch".to_owned(),
             url: None,
             hosts: String::new(),
-            mirrors: String::new(),
             view_password_file: None,
+            mirrors: String::new(),
         }
     }
 }
