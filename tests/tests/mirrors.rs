@@ -5,8 +5,10 @@
 #![expect(clippy::unwrap_used, reason = "it is test code, and a panic is how a test fails")]
 
 use std::collections::VecDeque;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -15,7 +17,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use stories::browser::{Browser, Tab};
 use stories::nginx::free_port;
-use stories::{PASSWORD, Relay, agent, seq_of};
+use stories::{PASSWORD, PYTHON, Relay, agent, seq_of};
 use testbed::eventually::{eventually, pause};
 use testbed::http::{Message, get, request};
 use testbed::program::{Program, SOON};
@@ -39,14 +41,18 @@ struct Pair {
 }
 
 impl Pair {
-    /// `cameras` are where its frames are uploaded to.
-    fn start(cameras: &'static [&'static str]) -> Pair {
+    fn start() -> Pair {
+        Pair::with(&["/"], &[])
+    }
+
+    /// `cameras` are where its frames are uploaded to, `more` is how the first relay is set.
+    fn with(cameras: &'static [&'static str], more: &[(&str, &str)]) -> Pair {
         let ports = [free_port(), free_port()];
         let url = |port: u16| format!("http://127.0.0.1:{port}/");
-        let [a, b] = [(0, 1), (1, 0)].map(|(own, other): (usize, usize)| {
-            let port = |n: usize| ports.get(n).copied().unwrap();
-            Relay::at(port(own), &[("STILLWATCH_SITE_MIRRORS", &url(port(other)))])
-        });
+        let [a, b] = ports;
+        let (to_a, to_b) = (url(a), url(b));
+        let of_a = [&[("STILLWATCH_SITE_MIRRORS", to_b.as_str())], more].concat();
+        let (a, b) = (Relay::at(a, &of_a), Relay::at(b, &[("STILLWATCH_SITE_MIRRORS", &to_a)]));
         let source = Relay::start();
         let pattern = ["--source", "pattern", "--size", "640x360", "--fps", "10"];
         let camera = agent(&source.url(), &pattern, &[]);
@@ -175,7 +181,7 @@ fn is_in_order(tab: &Tab, pair: &Pair) {
 
 #[test]
 fn a_page_goes_on_at_the_other_relay_and_stays_there_until_that_one_goes() {
-    let mut pair = Pair::start(&["/"]);
+    let mut pair = Pair::start();
     let browser = Browser::start(&[]);
     // A key opens nothing here, but the other relay must not hear of it.
     let tab = browser.open(&format!("{}?key=1.default.1.secret", pair.a.url()));
@@ -211,7 +217,7 @@ fn a_page_goes_on_at_the_other_relay_and_stays_there_until_that_one_goes() {
 
 #[test]
 fn each_way_leads_to_the_other_relay() {
-    let mut pair = Pair::start(&["/"]);
+    let mut pair = Pair::start();
     let browser = Browser::start(&[]);
     for way in ["mjpeg", "poll"] {
         let tab = browser.open(&format!("{}?transport={way}&embedded", pair.a.url()));
@@ -229,7 +235,7 @@ fn each_way_leads_to_the_other_relay() {
 
 #[test]
 fn a_relay_that_is_behind_shows_nothing_until_it_has_caught_up() {
-    let mut pair = Pair::start(&["/"]);
+    let mut pair = Pair::start();
     let browser = Browser::start(&[]);
     let tab = browser.open(&pair.a.url());
     tab.becomes(&is("live"));
@@ -250,7 +256,7 @@ fn a_relay_that_is_behind_shows_nothing_until_it_has_caught_up() {
 
 #[test]
 fn a_relay_that_says_nothing_any_more_is_left_too() {
-    let pair = Pair::start(&["/"]);
+    let pair = Pair::start();
     let browser = Browser::start(&[]);
     let tab = browser.open(&pair.a.url());
     tab.becomes(&is("live"));
@@ -266,7 +272,7 @@ fn a_relay_that_says_nothing_any_more_is_left_too() {
 
 #[test]
 fn every_camera_of_an_overview_goes_on() {
-    let mut pair = Pair::start(&["/", "/cameras/garden"]);
+    let mut pair = Pair::with(&["/", "/cameras/garden"], &[]);
     for relay in [&pair.a, &pair.b] {
         relay.frame("/cameras/garden/live.jpeg");
     }
@@ -292,4 +298,35 @@ fn every_camera_of_an_overview_goes_on() {
     // The page that is there goes on, too.
     tab.go(&link);
     tab.becomes(&is("live"));
+}
+
+#[test]
+fn in_another_sites_page_the_viewer_goes_on_as_well() {
+    let port = free_port();
+    let origin = format!("http://127.0.0.1:{port}");
+    let mut pair = Pair::with(&["/"], &[("STILLWATCH_EMBED_ORIGINS", &origin)]);
+    let browser = Browser::start(&[]);
+    let howto = browser.open(&format!("{}embed", pair.a.url()));
+    let line = howto.text("document.querySelectorAll('code')[0].textContent");
+    let folder = tempfile::tempdir().unwrap();
+    let html = format!("<!DOCTYPE html><link rel=icon href=data:,><h1>A site</h1>{line}");
+    fs::write(folder.path().join("index.html"), html).unwrap();
+    let mut site = Command::new(PYTHON);
+    site.args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"]).arg(folder.path());
+    let _site = Program::start("a site", site.arg(port.to_string()));
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    eventually("the site", SOON, || get(address, "/index.html").map_err(|e| e.to_string()));
+    let tab = browser.open(&format!("{origin}/index.html"));
+    let one_says = |expression: &str| {
+        eventually(expression, SOON, || {
+            let found = tab.eval_in_frames(expression);
+            if found.contains(&json!(true)) { Ok(()) } else { Err(format!("{found:?}")) }
+        });
+    };
+    one_says(&is("live"));
+    tab.eval_in_frames(RECORD);
+    one_says("drawn.length > 5");
+    kill(&mut pair.a);
+    one_says(&format!("drawn.some((frame) => frame.relay === 1) && {}", is("live")));
+    screenshot(&tab, "mirrors-embedded");
 }
