@@ -238,7 +238,7 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
         notifications: notifications.clone(),
         pages: Pages::new(&config.pages),
         access,
-        origins: config.pages.origins.clone(),
+        origins: config.pages.readers(),
         connections: connections.clone(),
         cluster: cluster.clone(),
         plain,

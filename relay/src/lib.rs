@@ -23,6 +23,7 @@ pub mod fuzzing;
 mod ingest;
 mod init;
 mod metrics;
+mod mirrors;
 mod notification;
 mod origins;
 mod password;

@@ -34,6 +34,14 @@ impl Origins {
         words.into_iter().map(origin).collect::<Result<_, _>>().map(Origins::These)
     }
 
+    /// With some more, which may read.
+    pub(crate) fn and(self, more: Vec<String>) -> Origins {
+        match self {
+            Origins::Any => Origins::Any,
+            Origins::These(list) => Origins::These([list, more].concat()),
+        }
+    }
+
     /// The sources of `frame-ancestors`.
     pub(crate) fn frame_ancestors(&self) -> String {
         match self {
@@ -76,7 +84,10 @@ impl Origins {
 }
 
 /// An origin as browsers write it: scheme, host, perhaps a port, nothing else.
-fn origin(word: &str) -> Result<String, String> {
+///
+/// # Errors
+/// It is none.
+pub(crate) fn origin(word: &str) -> Result<String, String> {
     let wrong =
         || format!("\"{word}\" is no site; write such as https://example.org, or * alone, or none");
     let (scheme, rest) = word.split_once("://").ok_or_else(wrong)?;

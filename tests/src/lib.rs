@@ -68,6 +68,14 @@ impl Relay {
         Relay::listening("[::]:0", &[], variables)
     }
 
+    /// The same at a port that others know before.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn at(port: u16, variables: &[(&str, &str)]) -> Relay {
+        Relay::listening(&format!("127.0.0.1:{port}"), &[], variables)
+    }
+
     fn launched(arguments: &[String], variables: &[(&str, &str)]) -> Relay {
         Relay::listening("127.0.0.1:0", arguments, variables)
     }

@@ -221,3 +221,206 @@ fn a_moment_of_the_past_has_a_frame_or_is_in_a_gap() {
         ])
     );
 }
+
+/// A page's relays, and when which one is asked: `alive` says which answer, in `ms`.
+const MIRRORS: &str = "const mirrors = (count, spread = 0) => new Mirrors(count, spread);
+    // Asks whenever it should, and answers for the others at once, until `until`.
+    const go = (m, { from, until, alive, random = 0, every = 50 }) => {
+        const asked = [];
+        for (let now = from; now <= until; now += every) {
+            const other = m.next(now, random);
+            if (other === null) continue;
+            asked.push(other);
+            if (m.answered(other, alive(other), now, random)) return { asked, at: now - from };
+        }
+        return { asked, at: null };
+    };";
+
+fn run_mirrors(body: &str) -> Value {
+    run(&["mirrors.js"], &format!("{MIRRORS}\n{body}"))
+}
+
+#[test]
+fn a_relay_is_left_after_two_refusals_or_a_long_silence_and_not_after_one_slow_answer() {
+    let found = run_mirrors(
+        "const found = [], all = () => true;
+        const one = (what) => { const m = mirrors(2); what(m); return go(m, { from: 0, until: 20_000, alive: all }).at; };
+        // It refused, and a second time: soon.
+        found.push(one((m) => { m.asks(0); m.failed(5); m.failed(200); }));
+        // It refused once, or says nothing: not so soon.
+        found.push(one((m) => { m.asks(0); m.failed(5); }), one((m) => m.asks(0)));
+        // It answers, however late before that; or its frames come; or it was not asked.
+        const late = mirrors(2);
+        late.asks(0);
+        found.push(go(late, { from: 0, until: 4_900, alive: all }).at);
+        late.works();
+        found.push(go(late, { from: 4_900, until: 100_000, alive: all }).at, one(() => {}));
+        // A question before it works counts for nothing after.
+        late.failed(100_000); late.works(); late.failed(100_100);
+        found.push(go(late, { from: 100_100, until: 105_000, alive: all }).at);
+        // Somebody who knows one relay only stays there.
+        const alone = mirrors(1);
+        alone.failed(0); alone.failed(0);
+        found.push(go(alone, { from: 0, until: 100_000, alive: all }).at);
+        return found;",
+    );
+    assert_eq!(found, json!([1200, 5000, 5000, null, null, null, null, null]));
+}
+
+#[test]
+fn the_next_relay_that_answers_is_taken_round_and_round_and_none_while_none_does() {
+    let found = run_mirrors(
+        "const found = [];
+        const dead = (m, now) => { m.asks(now); m.failed(now); m.failed(now); };
+        // From the second of four: the next ones in their order, and the first at last.
+        const m = mirrors(4);
+        dead(m, 0);
+        found.push(go(m, { from: 0, until: 5_000, alive: (n) => n === 1 }).asked, m.here);
+        dead(m, 10_000);
+        found.push(go(m, { from: 10_000, until: 15_000, alive: (n) => n === 0 }).asked, m.here);
+        // Which is the first depends on chance.
+        for (const random of [0, 0.34, 0.99]) {
+            const other = mirrors(4);
+            dead(other, 0);
+            found.push(go(other, { from: 0, until: 1_400, alive: () => false, random }).asked);
+        }
+        // The viewer's own network is gone: it stays, and asks less and less often.
+        const cut = mirrors(3);
+        dead(cut, 0);
+        const { asked, at } = go(cut, { from: 0, until: 600_000, alive: () => false, random: 1 - 1e-9 });
+        found.push(at, cut.here, asked.length < 140, asked.length > 100);
+        // It works again: nothing more is asked.
+        cut.works();
+        found.push(go(cut, { from: 600_000, until: 700_000, alive: () => true }).asked);
+        // One that does not answer is not waited for; if it answers later, it is taken all the same.
+        const slow = mirrors(3);
+        dead(slow, 0);
+        found.push(slow.next(1_200, 0), slow.next(3_100, 0), slow.next(3_200, 0),
+            slow.answered(1, true, 3_300, 0), slow.here);
+        // An answer that came after the first relay's own changes nothing.
+        const back = mirrors(2);
+        dead(back, 0);
+        found.push(back.next(1_200, 0));
+        back.works();
+        found.push(back.answered(1, true, 1_300, 0), back.here);
+        return found;",
+    );
+    let expected = json!([
+        [1],
+        1,
+        [2, 3, 0],
+        0,
+        [1, 2, 3],
+        [2, 3, 1],
+        [3, 1, 2],
+        null,
+        0,
+        true,
+        true,
+        [],
+        1,
+        null,
+        2,
+        true,
+        1,
+        1,
+        false,
+        0
+    ]);
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn who_moves_again_and_again_has_less_hurry_each_time() {
+    let found = run_mirrors(
+        "const m = mirrors(2), waits = [];
+        let now = 0;
+        const move = () => {
+            m.asks(now); m.failed(now); m.failed(now);
+            const { at } = go(m, { from: now, until: now + 60_000, alive: () => true });
+            waits.push(at);
+            now += at + 1_000;
+        };
+        // Two relays that both come and go.
+        for (let n = 0; n < 9; n++) move();
+        // After a quiet minute all is forgotten.
+        now += 60_000;
+        move();
+        return waits;",
+    );
+    assert_eq!(found, json!([1200, 1200, 2400, 4800, 9600, 19_200, 19_200, 19_200, 19_200, 1200]));
+}
+
+#[test]
+fn a_thousand_viewers_of_a_dead_relay_come_one_after_the_other_and_to_all_of_the_others() {
+    let found = run_mirrors(
+        "// The same numbers each time (mulberry32).
+        let seed = 12;
+        const random = () => {
+            seed = (seed + 0x6d2b79f5) | 0;
+            let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+            t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+            return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+        };
+        const buckets = new Map(), went = [0, 0, 0];
+        let last = 0;
+        for (let n = 0; n < 1000; n++) {
+            const m = mirrors(3, random());
+            m.asks(0); m.failed(1); m.failed(150);
+            const { at } = go(m, { from: 0, until: 20_000, alive: () => true, random: random(), every: 10 });
+            const bucket = Math.floor(at / 100);
+            buckets.set(bucket, (buckets.get(bucket) ?? 0) + 1);
+            went[m.here] += 1;
+            last = Math.max(last, at);
+        }
+        return { most: Math.max(...buckets.values()), last, went };",
+    );
+    println!("1000 viewers, two other relays, by simulated time: {found}");
+    let [most, last] = ["most", "last"].map(|key| found.get(key).and_then(Value::as_u64).unwrap());
+    assert!(most <= 150, "in the same tenth of a second: {most}");
+    assert!(last <= 2_200, "the last one looks for another after {last} ms");
+    let went = found.get("went").and_then(Value::as_array).unwrap();
+    let went: Vec<u64> = went.iter().filter_map(Value::as_u64).collect();
+    assert!(went.first() == Some(&0) && went.iter().skip(1).all(|n| *n > 400), "{went:?}");
+}
+
+#[test]
+fn no_frame_of_another_relay_is_drawn_after_a_newer_one() {
+    let found = run_mirrors(
+        "const frame = (captured, seq = '1', relay = 0) => ({ captured, seq, relay });
+        const of = (next, drawn, relayTime = 100_000) => follows(next, drawn, relayTime);
+        const drawn = frame(90_000, '18446744073709551614');
+        return [
+            of(frame(1), null), of(frame(1), drawn),
+            of(frame(90_001, '1', 1), drawn), of(frame(89_999, '1', 1), drawn),
+            // Taken at the same moment: the number counts, all 64 bits of it; the same frame is not drawn again.
+            of(frame(90_000, '18446744073709551615', 1), drawn), of(drawn, drawn),
+            of({ ...drawn, relay: 1 }, drawn), of(frame(90_000, null, 1), drawn),
+            // The relay's clock is behind by more than any frame may be ahead.
+            of(frame(1, '1', 1), drawn, 84_999), of(frame(1, '1', 1), drawn, 85_000),
+            of(frame(1, '1', 1), drawn, null),
+            // Where it is at the others: this relay may stand among them.
+            elsewhere('garden', 'https://b.org/ https://a.org/ https://c.org/cams/', 'https://a.org/'),
+            elsewhere('default', '', 'https://a.org/'),
+        ];",
+    );
+    let at_others = ["https://b.org/cameras/garden/", "https://c.org/cams/cameras/garden/"];
+    assert_eq!(
+        found,
+        json!([
+            true,
+            true,
+            true,
+            false,
+            true,
+            true,
+            false,
+            false,
+            true,
+            false,
+            false,
+            at_others,
+            []
+        ])
+    );
+}

@@ -1,6 +1,7 @@
 //! The agent against relays that are absent, go away, or answer nonsense: it recovers by itself,
 //! and its journal names the cause and the next attempt.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -40,6 +41,31 @@ fn uploads_are_the_tutorials_and_keep_one_connection() {
         assert!(upload.body.starts_with(b"\xff\xd8") && upload.body.ends_with(b"\xff\xd9"));
     }
     assert_eq!(relay.connections(), 1);
+}
+
+#[test]
+fn each_start_of_the_agent_says_which_it_is() {
+    let boot = || {
+        let relay = FakeRelay::start(Behaviour::HangUp);
+        let _agent = agent(&relay.url(), &PATTERN, &[]);
+        becomes_true("a handshake", SOON, || !relay.uploads().is_empty());
+        relay.set(OK);
+        let of = |method: &str| -> Vec<Upload> {
+            let mut uploads = relay.uploads();
+            uploads.retain(|upload| upload.first.starts_with(method));
+            uploads
+        };
+        becomes_true("uploads", SOON, || of("POST ").len() >= 3);
+        assert!(!of("GET /upload.ws ").is_empty());
+        let boots = relay.uploads();
+        let boots: BTreeSet<&str> =
+            boots.iter().map(|upload| upload.header("frame-boot").unwrap_or_default()).collect();
+        assert_eq!(boots.len(), 1, "{boots:?}");
+        boots.first().copied().unwrap_or_default().to_owned()
+    };
+    let (first, second) = (boot(), boot());
+    assert!(first.len() == 16 && first.bytes().all(|b| b.is_ascii_hexdigit()), "{first}");
+    assert_ne!(first, second);
 }
 
 #[test]

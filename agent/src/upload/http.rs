@@ -52,6 +52,9 @@ pub(crate) struct Http {
     root_url: Url,
     password: Secret,
     signer: Option<Signer>,
+    /// Of this process.
+    /// Which start of the agent this is.
+    boot: Arc<str>,
 }
 
 impl Http {
@@ -84,7 +87,10 @@ impl Http {
         // A key is good at any time.
         let clock = matches!(config.trust, Trust::Authorities(_)).then_some(clock);
         let signer = config.sign_key.clone().and_then(Signer::new);
-        let http = |relay| Http::new(client.clone(), clock.clone(), signer.clone(), relay);
+        let boot: Arc<str> = format!("{:016x}", fastrand::u64(..)).into();
+        let http = |relay| {
+            Http::new(client.clone(), clock.clone(), signer.clone(), Arc::clone(&boot), relay)
+        };
         Ok(config.relays.iter().map(http).collect())
     }
 
@@ -92,6 +98,7 @@ impl Http {
         client: Client,
         clock: Option<Arc<RelayClock>>,
         signer: Option<Signer>,
+        boot: Arc<str>,
         relay: &RelayAddress,
     ) -> Http {
         let RelayAddress { url: shown, root: root_url, password } = relay.clone();
@@ -103,7 +110,7 @@ impl Http {
         let mut time_url = shown.clone();
         time_url.set_path(&format!("{below}/healthz"));
         let clock = clock.filter(|_| shown.scheme() == "https");
-        Http { client, clock, shown, url, socket_url, time_url, root_url, password, signer }
+        Http { client, clock, shown, url, socket_url, time_url, root_url, password, signer, boot }
     }
 
     /// Asks the relay for the time, if certificates need it and nobody knows it. Nothing secret is
@@ -134,7 +141,8 @@ impl Http {
 
     /// The beginning of a WebSocket's handshake. The password is not in its URL, which proxies log.
     pub(super) fn get_socket(&self) -> RequestBuilder {
-        self.client.get(self.socket_url.clone()).bearer_auth(self.password.expose())
+        let request = self.client.get(self.socket_url.clone()).bearer_auth(self.password.expose());
+        request.header(wire::BOOT, &*self.boot)
     }
 
     /// A question about this camera: its path below the camera's own.
@@ -167,7 +175,8 @@ impl Http {
                 .post(self.url.clone())
                 .header(CONTENT_TYPE, "image/jpeg")
                 .header(wire::CAPTURED_AT, wire::format_time(frame.captured.unix_us, 6))
-                .header(wire::SEQ, frame.seq);
+                .header(wire::SEQ, frame.seq)
+                .header(wire::BOOT, &*self.boot);
             let none = Challenge::default();
             let signer = self.signer.as_ref().map(|signer| (signer, &none));
             let (head, signature) = signer::head(frame, false, signer);

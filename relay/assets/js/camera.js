@@ -1,5 +1,8 @@
 // One camera on the page: brings its frames in, draws them, and says how fresh they are.
 
+/** Where this page's relay is. */
+const root = new URL("../", document.currentScript.src).href;
+
 /** How often the badge is looked at, in ms. */
 const TICK_MS = 250;
 
@@ -39,6 +42,9 @@ const STATES = ["live", "stale", "frozen", "offline", "empty"];
 class Camera {
   /** What stands before `live.jpeg` in addresses. */
   #base;
+  /** The same at other relays. */
+  #elsewhere;
+  #mirrors;
   #section;
   #canvas;
   #words;
@@ -90,6 +96,8 @@ class Camera {
     const find = (name) => section.querySelector(name);
     this.#section = section;
     this.#base = section.dataset.base;
+    this.#elsewhere = elsewhere(section.dataset.camera, section.dataset.mirrors ?? "", root);
+    this.#mirrors = new Mirrors(1 + this.#elsewhere.length, Math.random());
     this.#canvas = find(".picture");
     this.#words = find(".words");
     this.#time = find(".taken");
@@ -162,7 +170,7 @@ class Camera {
         return true;
       }
       paint(this.#canvas, picture);
-      this.#drawn = { captured, jpeg, seq: "" };
+      this.#drawn = { captured, jpeg, seq: "", relay: 0 };
       this.#etag = null;
       this.#section.dataset.seq = "";
       this.#section.dataset.captured = captured;
@@ -214,6 +222,7 @@ class Camera {
     this.#startedAt = performance.now();
     this.#askedAt = this.#startedAt;
     this.#behind = null;
+    this.#mirrors.works();
     this.#run = new AbortController();
     this.#bring(this.#run.signal);
   }
@@ -300,11 +309,15 @@ class Camera {
     return this.#width ? `${this.#width}x65535` : "";
   }
 
+  #address(name, relay = this.#mirrors.here) {
+    return relay === 0 ? address(this.#base + name) : address(name, this.#elsewhere[relay - 1]);
+  }
+
   #place() {
     const size = this.#size;
     return {
       pollMs: this.#grid ? GRID_POLL_MS : POLL_MS,
-      stream: (name) => this.#base + name + (size ? `?size=${size}` : ""),
+      stream: (name) => this.#address(name + (size ? `?size=${size}` : "")),
       still: (method, signal) => this.#still(this.#onScreen ? method : "HEAD", signal),
     };
   }
@@ -316,7 +329,7 @@ class Camera {
    */
   async #still(method, signal, late = () => false) {
     const size = this.#size;
-    const url = address(`${this.#base}live${size}.jpeg`);
+    const url = this.#address(`live${size}.jpeg`);
     const abort = new AbortController();
     const stop = () => abort.abort();
     const timer = setTimeout(stop, ANSWER_MS);
@@ -328,8 +341,9 @@ class Camera {
       const response = await fetch(url, { method, headers, cache: "no-store", signal: abort.signal });
       const received = performance.now();
       if (signal.aborted) return false;
-      if ([401, 403].includes(response.status)) this.ondenied();
-      const told = this.#read(response.headers, sent, received);
+      // Another relay may not know who this is.
+      if ([401, 403].includes(response.status) && this.#mirrors.here === 0) this.ondenied();
+      const told = this.#read(response.headers);
       if (!told) {
         // Too many sizes are in use, or this picture can't be scaled: then as it is.
         this.#tooManySizes = size !== "" && [422, 503].includes(response.status);
@@ -337,6 +351,7 @@ class Camera {
         // Otherwise somebody else answered: a proxy without the relay, or a login page.
         return this.#tooManySizes;
       }
+      this.#sample(told, sent, received);
       // What was said by another way since it was asked is newer.
       if (!(this.#stateAt > sent)) this.#hear(told, signal);
       if (told.frame) this.#hearFrame(told.frame);
@@ -363,15 +378,19 @@ class Camera {
   }
 
   /** What an answer says of the camera; null if it is not the relay's. */
-  #read(headers, sent, received) {
+  #read(headers) {
     const state = headers.get("frame-state");
     if (!STATES.includes(state)) return null;
     const captured = Date.parse(headers.get("frame-captured-at") ?? "");
     const age = Number(headers.get("frame-age-ms") ?? NaN);
     const unchanged = headers.get("frame-unchanged-ms");
-    if (Number.isFinite(captured + age)) this.#clock.sample(captured + age, sent, received);
     const frame = Number.isFinite(captured) ? { captured, seq: headers.get("frame-seq") } : null;
-    return { state, unchanged: unchanged === null ? null : Number(unchanged), frame };
+    const time = captured + age;
+    return { state, unchanged: unchanged === null ? null : Number(unchanged), frame, time };
+  }
+
+  #sample({ time }, sent, received) {
+    if (Number.isFinite(time)) this.#clock.sample(time, sent, received);
   }
 
   #hear({ state, unchanged }, signal) {
@@ -396,6 +415,7 @@ class Camera {
   #contact() {
     this.#heard = performance.now();
     this.#unreachable = false;
+    this.#mirrors.works();
   }
 
   /** Asks what the relay knows; returns whether it answered. */
@@ -410,21 +430,60 @@ class Camera {
     const asked = performance.now();
     this.#askedAt = asked;
     const lost = this.#unreachable;
+    this.#mirrors.asks(asked);
     const answered = await this.#still("HEAD", signal);
     // It is there again, but what was open before may be dead without anybody having said so.
     if (lost && answered && this.#active < asked) this.#endWay?.();
     if (!answered && !signal.aborted && (this.#heard ?? 0) <= asked) {
+      const now = performance.now();
       this.#unreachable = true;
-      this.#render(performance.now());
+      this.#mirrors.failed(now);
+      this.#render(now);
     }
     return answered;
   }
 
-  async #show(frame, signal) {
+  /** Asks another relay, and goes there if it has the camera and this one still says nothing. */
+  async #tryElsewhere(index, signal) {
+    const abort = new AbortController();
+    const stop = () => abort.abort();
+    const timer = setTimeout(stop, ANSWER_MS);
+    signal.addEventListener("abort", stop);
+    const sent = performance.now();
+    let told = null;
+    try {
+      const options = { method: "HEAD", cache: "no-store", signal: abort.signal };
+      told = this.#read((await fetch(this.#address("live.jpeg", index), options)).headers);
+    } catch {
+      // It does not answer either.
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", stop);
+    }
+    const received = performance.now();
+    if (signal.aborted) return;
+    const good = Boolean(told?.frame);
+    if (!this.#mirrors.answered(index, good, received, Math.random())) return;
+    // That relay has a clock and pictures of its own.
+    this.#clock.forget();
+    this.#etag = null;
+    this.#ladder.moved();
+    // The page that it leads to has to be there, too.
+    const link = this.#section.querySelector(".name a");
+    if (link) link.href = this.#address("");
+    this.restart();
+    this.#sample(told, sent, received);
+    this.#hear(told, this.#run.signal);
+  }
+
+  async #show(shown, signal) {
+    const frame = { ...shown, relay: this.#mirrors.here };
+    const mayFollow = () => follows(frame, this.#drawn, this.#clock.at(performance.now()));
+    if (!mayFollow()) return;
     try {
       const picture = await decode(frame.jpeg);
       await nextAnimationFrame();
-      if (signal.aborted) {
+      if (signal.aborted || !mayFollow()) {
         picture.close?.();
         return;
       }
@@ -469,6 +528,8 @@ class Camera {
     const { signal } = this.#run;
     // A WebSocket tells when the state changes; the other ways bring pictures only.
     const told = this.#section.dataset.way === "websocket" ? this.#heard : this.#stateAt;
+    const other = this.#mirrors.next(now, Math.random());
+    if (other !== null) this.#tryElsewhere(other, signal);
     const silent = now - (told ?? this.#startedAt) > SILENCE_MS && !this.#unreachable;
     const patience = this.#drawn && this.#clock.at(now) === null ? BRIDGE_MS : CLOCK_MS;
     const waited = now - this.#askedAt;

@@ -39,6 +39,11 @@ class Ladder {
     return now >= this.#climbAt;
   }
 
+  /** At another relay nothing has failed yet. What blocks a way is most often on the viewer's side. */
+  moved() {
+    this.#failures = 0;
+  }
+
   climb() {
     this.#step = 0;
     this.#climbAt = Infinity;

@@ -10,7 +10,7 @@
 const HEAD_BYTES = 24;
 
 function openWebSocket(place, on) {
-  const url = address(place.stream("live.ws"));
+  const url = place.stream("live.ws");
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   const socket = new WebSocket(url, "stillwatch.v1");
   socket.binaryType = "arraybuffer";
@@ -44,7 +44,7 @@ function openWebSocket(place, on) {
 function openMjpeg(place, on) {
   const abort = new AbortController();
   const read = async () => {
-    const response = await fetch(address(place.stream("live.mjpeg")), {
+    const response = await fetch(place.stream("live.mjpeg"), {
       // Says that a script takes it apart: every part then tells when it was captured.
       headers: { Accept: "multipart/x-mixed-replace" },
       cache: "no-store",

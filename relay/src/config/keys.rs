@@ -167,6 +167,12 @@ pub(crate) const KEYS: &[Key] = &[
         help: "File with a password for viewing, as `relay.password_file`: all cameras and pages are private then. See [access.md](access.md).",
     },
     Key {
+        name: "site.mirrors",
+        kind: Kind::Text,
+        default: "",
+        help: "Addresses of further relays that show the same cameras, separated by spaces, such as `https://b.example.org/ https://c.example.org/cams/`: the pages go on there when this relay is gone ([page.md](page.md#several-relays)), and theirs here. This relay's own may stand among them.",
+    },
+    Key {
         name: "embed.origins",
         kind: Kind::Text,
         default: "\"none\"",

@@ -26,6 +26,7 @@ use crate::cli;
 use crate::cluster::ClusterConfig;
 use crate::export::ExportConfig;
 use crate::ingest::Bounds;
+use crate::mirrors::Mirrors;
 use crate::notification::NotifyConfig;
 use crate::origins::Origins;
 use crate::password::MAX_PASSWORD;
@@ -392,7 +393,10 @@ fn pages(
     let url = site.url.as_deref().map(|url| site_url(url, place)).transpose()?;
     let domain = tls.and_then(|tls| tls.host.as_ref());
     let url = url.or_else(|| domain.map(|domain| format!("https://{domain}/")));
-    Ok(PagesConfig { title: site.title.clone(), url, origins })
+    let mirrors = Mirrors::read(&site.mirrors, url.as_deref()).map_err(|wrong| {
+        ConfigError::Value(format!("{}site.mirrors: {wrong}", place("site.mirrors")))
+    })?;
+    Ok(PagesConfig { title: site.title.clone(), url, origins, mirrors })
 }
 
 /// With a slash at its end, so that paths can be added.

@@ -125,6 +125,7 @@ pub(super) struct RawSite {
     pub url: Option<String>,
     pub hosts: String,
     pub view_password_file: Option<PathBuf>,
+    pub mirrors: String,
 }
 
 impl Default for RawSite {
@@ -134,6 +135,7 @@ impl Default for RawSite {
             url: None,
             hosts: String::new(),
             view_password_file: None,
+            mirrors: String::new(),
         }
     }
 }

@@ -203,6 +203,70 @@ fn pages_say_who_may_show_and_read_them() {
     assert_eq!(preflight.header("access-control-allow-headers"), Some("If-None-Match"));
 }
 
+#[test]
+fn pages_name_further_relays_and_those_may_read_here() {
+    let usual = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
+                 connect-src 'self'; manifest-src 'self'; frame-src 'self'; base-uri 'none'; \
+                 form-action 'none'; frame-ancestors 'self'";
+    let policy = |relay: &Relay, path: &str| {
+        relay.get_with(path, &[OWNER]).header("content-security-policy").unwrap().to_owned()
+    };
+    let alone = Relay::start();
+    alone.upload(PHOTO);
+    assert!(!text(&alone.get("/")).contains("mirror"));
+    assert_eq!(policy(&alone, "/"), usual);
+
+    let (_, folder) = owners_relay();
+    let relay = Relay::with(&format!(
+        "site.mirrors = \"https://b.example.org http://192.0.2.1:5000/cams\"\nowner.password_file = \"{}\"",
+        folder.path().join("owner").display()
+    ));
+    relay.upload(PHOTO);
+    add(&relay, "garden");
+    let attribute = " data-mirrors=\"https://b.example.org/ http://192.0.2.1:5000/cams/\"";
+    for (path, cameras) in [("/", 2), ("/cameras/garden/", 1), ("/cameras/garden/?embedded", 1)] {
+        assert_eq!(text(&relay.get(path)).matches(attribute).count(), cameras, "{path}");
+        let sources =
+            " https://b.example.org wss://b.example.org http://192.0.2.1:5000 ws://192.0.2.1:5000";
+        let wider = usual.replace("connect-src 'self'", &format!("connect-src 'self'{sources}"));
+        assert_eq!(policy(&relay, path), wider, "{path}");
+    }
+    // These ask nobody else.
+    assert_eq!(policy(&relay, "/embed"), usual);
+    assert_eq!(
+        policy(&relay, "/status"),
+        usual.replace("frame-ancestors 'self'", "frame-ancestors 'none'")
+    );
+
+    let allowed = |path: &str, origin: &str| {
+        let answer = relay.get_with(path, &[("Origin", origin)]);
+        answer.header("access-control-allow-origin").map(str::to_owned)
+    };
+    for origin in ["https://b.example.org", "http://192.0.2.1:5000"] {
+        for path in ["/live.jpeg", "/cameras/garden/live8x8.jpeg", "/status.json"] {
+            assert_eq!(allowed(path, origin).as_deref(), Some(origin), "{path}");
+        }
+        for path in ["/", "/status", "/status/cameras.json", "/metrics"] {
+            assert_eq!(allowed(path, origin), None, "{path}");
+        }
+        let headers = [("Origin", origin), ("Access-Control-Request-Headers", "if-none-match")];
+        let preflight =
+            testbed::http::request(relay.address, "OPTIONS", "/live.jpeg", &headers, b"");
+        assert_eq!(preflight.unwrap().header("access-control-allow-origin"), Some(origin));
+    }
+    assert_eq!(allowed("/live.jpeg", "https://example.org"), None);
+    // Who embeds goes on being allowed.
+    let both = Relay::with(
+        "site.mirrors = \"https://b.example.org\"\nembed.origins = \"https://example.org\"",
+    );
+    both.upload(PHOTO);
+    for origin in ["https://b.example.org", "https://example.org"] {
+        let answer = both.get_with("/live.jpeg", &[("Origin", origin)]);
+        assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+    }
+    assert!(policy(&both, "/").ends_with("frame-ancestors 'self' https://example.org"));
+}
+
 fn owners_relay() -> (Relay, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("owner");

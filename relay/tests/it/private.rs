@@ -212,6 +212,25 @@ fn a_link_opens_one_camera_until_its_end() {
 }
 
 #[test]
+fn pages_of_a_private_camera_lead_to_no_other_relay() {
+    let (relay, _files) = with_garden("site.mirrors = \"https://b.example.org/\"");
+    let (path, key) = link(&relay, "1h");
+    good(&relay, &key);
+    for page in [path.as_str(), "/cameras/garden/embed"] {
+        let html = text(&relay.get_with(page, &[("Authorization", &basic("garden-secret"))]));
+        assert!(html.contains("Behind the house") && !html.contains("b.example.org"), "{html}");
+    }
+    // Beside it, the one that is for everybody.
+    let html = text(&relay.get_with("/", &[("Authorization", &basic("garden-secret"))]));
+    let sections: Vec<&str> = html.split("<section").skip(1).collect();
+    let with: Vec<bool> = sections.iter().map(|s| s.contains("b.example.org")).collect();
+    let private: Vec<bool> =
+        sections.iter().map(|s| s.contains("data-camera=\"garden\"")).collect();
+    assert_eq!((with.len(), private.iter().filter(|is| **is).count()), (2, 1));
+    assert!(with.iter().zip(&private).all(|(with, private)| with != private), "{html}");
+}
+
+#[test]
 fn a_stream_ends_with_its_link() {
     let (relay, _files) = with_garden("");
     let (_, key) = link(&relay, "1h");

@@ -41,6 +41,7 @@ impl Assets {
                     "assets/js/clock.js",
                     "../crates/web/assets/badge.js",
                     "assets/js/ladder.js",
+                    "assets/js/mirrors.js",
                     "assets/js/multipart.js",
                     "assets/js/paint.js",
                     "assets/js/transports.js",

@@ -26,6 +26,7 @@ use web::serve::Peer;
 use crate::access::Access;
 use crate::access::viewing::Eyes;
 use crate::board::{Board, Camera};
+use crate::mirrors::Mirrors;
 use crate::origins::Origins;
 use crate::respond::{self, Body, Response};
 use crate::status::millis;
@@ -33,10 +34,15 @@ use assets::Assets;
 use texts::Texts;
 
 /// What the pages' own policy allows beside framing: files of this relay, nothing inline, nothing
-/// from elsewhere.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-                      img-src 'self' blob:; connect-src 'self'; manifest-src 'self'; \
-                      frame-src 'self'; base-uri 'none'; form-action 'none'";
+/// from elsewhere but what the script asks of `readable`.
+fn policy(readable: &[String], ancestors: &str) -> String {
+    let readable: String = readable.iter().map(|source| format!(" {source}")).collect();
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
+         connect-src 'self'{readable}; manifest-src 'self'; frame-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors {ancestors}"
+    )
+}
 
 /// Width of the picture in a link's preview: what its readers ask for is 1200 (Open Graph, Twitter),
 /// and this is a width that the viewer uses, too.
@@ -53,6 +59,14 @@ pub(crate) struct PagesConfig {
     /// With a slash at its end.
     pub url: Option<String>,
     pub origins: Origins,
+    pub mirrors: Mirrors,
+}
+
+impl PagesConfig {
+    /// Whose scripts may read pictures and states.
+    pub(crate) fn readers(&self) -> Origins {
+        self.origins.clone().and(self.mirrors.origins())
+    }
 }
 
 /// Makes the pages.
@@ -83,6 +97,8 @@ struct View {
     base: String,
     /// Behind it: the key of a link, or nothing.
     query: String,
+    /// Where its pictures are if not here.
+    mirrors: String,
     state: State,
     state_text: String,
     stale_ms: u64,
@@ -234,7 +250,7 @@ impl Pages {
             overview: false,
             several,
         };
-        self.page(&page, asked.headers)
+        self.page(&page, asked.headers, &self.config.mirrors.sources())
     }
 
     fn overview(&self, cameras: &[Arc<Camera>], asked: Asked<'_>) -> Response {
@@ -267,7 +283,7 @@ impl Pages {
             overview: true,
             several: true,
         };
-        self.page(&page, asked.headers)
+        self.page(&page, asked.headers, &self.config.mirrors.sources())
     }
 
     /// `/embed`: the lines to copy.
@@ -301,7 +317,7 @@ impl Pages {
             policy,
             allowed,
         };
-        self.page(&page, asked.headers)
+        self.page(&page, asked.headers, &[])
     }
 
     /// `/status`, for whoever knows the owner's password.
@@ -314,18 +330,19 @@ impl Pages {
             root: "",
             title: self.with_site(t.status),
         };
-        let mut response = self.page(&page, headers);
+        let mut response = self.page(&page, headers, &[]);
         deny_frames(&mut response);
         response
     }
 
-    fn page(&self, page: &impl Template, headers: &HeaderMap) -> Response {
+    /// `readable`: what the script may ask beside this relay.
+    fn page(&self, page: &impl Template, headers: &HeaderMap, readable: &[String]) -> Response {
         // It only fails if writing into memory does.
         let html = page.render().unwrap_or_default();
         let body = Body::once(Bytes::from(html));
         let mut response = body.answer("text/html; charset=utf-8", headers);
         let ancestors = self.config.origins.frame_ancestors();
-        let policy = HeaderValue::try_from(format!("{POLICY}; frame-ancestors {ancestors}"));
+        let policy = HeaderValue::try_from(policy(readable, &ancestors));
         let headers = response.headers_mut();
         if let Ok(policy) = policy {
             headers.insert(CONTENT_SECURITY_POLICY, policy);
@@ -359,6 +376,11 @@ impl Pages {
             title,
             base,
             query: asked.eyes.query(&camera.id),
+            // Nobody is let in there by this relay's passwords, cookies and links, and it must not hear of them.
+            mirrors: match asked.access.is_private(&camera.id) {
+                true => String::new(),
+                false => self.config.mirrors.urls(),
+            },
             state,
             state_text: state_text(camera, state, t, now),
             stale_ms: millis(camera.patience()),
@@ -504,8 +526,7 @@ fn age_text(age: Duration) -> String {
 
 /// The owner's page is in nobody's frame, whoever may show the others.
 fn deny_frames(response: &mut Response) {
-    let policy = format!("{POLICY}; frame-ancestors 'none'");
-    if let Ok(policy) = HeaderValue::try_from(policy) {
+    if let Ok(policy) = HeaderValue::try_from(policy(&[], "'none'")) {
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }
 }
