@@ -255,8 +255,13 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
         advice: CONNECTIONS_ADVICE,
         mark: serving.clone(),
     };
-    let supervisor =
-        Supervisor { board: Arc::clone(&board), store, serving, watching: watching.clone() };
+    let supervisor = Supervisor {
+        board: Arc::clone(&board),
+        store,
+        cluster: cluster.clone(),
+        serving,
+        watching: watching.clone(),
+    };
     let mut tasks = Tasks::default();
     let stop = tasks.stop_token();
     share(cluster, &board, &mut tasks);

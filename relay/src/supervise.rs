@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use web::freshness::State;
 
 use crate::board::Board;
+use crate::cluster::Cluster;
 use crate::store::Store;
 
 /// How often it looks.
@@ -33,6 +34,8 @@ const STORE_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Supervisor {
     pub board: Arc<Board>,
     pub store: Store,
+    /// With other relays.
+    pub cluster: Option<Arc<Cluster>>,
     /// Turns of the accept loop.
     pub serving: SharedMark,
     /// Turns of the task in `watch.rs`.
@@ -53,7 +56,7 @@ pub(crate) async fn run(supervisor: Supervisor, stop: CancellationToken) {
     let mut told = Told { line: String::new(), fed: None, stuck: false, disk_hangs: false };
     loop {
         let now = clock::mono();
-        let line = status_line(&supervisor.board, now);
+        let line = supervisor.line(now);
         if line != told.line {
             notify::status(&line);
             told.line = line;
@@ -112,7 +115,17 @@ impl Supervisor {
     }
 }
 
-/// The line of `systemctl status`.
+impl Supervisor {
+    /// The line of `systemctl status`.
+    fn line(&self, now: Mono) -> String {
+        let cameras = status_line(&self.board, now);
+        match self.cluster.as_ref().map(|cluster| cluster.health().0) {
+            None | Some("works") => cameras,
+            Some(word) => format!("{cameras}, bus {word}"),
+        }
+    }
+}
+
 fn status_line(board: &Board, now: Mono) -> String {
     let cameras = board.all();
     let mut states = BTreeMap::new();

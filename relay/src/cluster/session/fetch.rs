@@ -132,6 +132,9 @@ impl Session<'_> {
 
     /// A message that is no frame stands where a frame should.
     pub(super) fn unreadable(&mut self, id: CameraId, number: u64, wrong: &'static str) {
+        if self.board.find(&id).is_none() {
+            return;
+        }
         self.lanes.entry(id.clone()).or_default().unreadable(number);
         self.say(&id, "unreadable", || {
             format!(

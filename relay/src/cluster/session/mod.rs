@@ -223,6 +223,10 @@ impl Session<'_> {
             let last = message.headers.as_ref().and_then(|h| h.get_last("Nats-Last-Consumer"));
             let last = last.and_then(|last| last.as_str().parse::<u64>().ok());
             if status == StatusCode::IDLE_HEARTBEAT && last.is_none_or(|last| last == self.last) {
+                if self.replaying {
+                    // Somebody removed what was left of it.
+                    self.whole();
+                }
                 return Ok(());
             }
             return Err(lost());
@@ -255,15 +259,14 @@ impl Session<'_> {
             Some(Err(wrong)) => return self.unreadable(id, number, wrong),
             None => return self.unreadable(id, number, "frame-hash"),
         };
-        let placed = told.announced.placed;
+        // Of names that are no camera of this relay's nothing is kept: anybody could make them up.
+        let Some(camera) = self.admit(&id, &told) else { return };
         let lane = self.lanes.entry(id.clone()).or_default();
-        if lane.announced(number, placed) == Heard::Again {
+        if lane.announced(number, told.announced.placed) == Heard::Again {
             self.cluster.metrics.redelivered.inc();
             return;
         }
-        if let Some(camera) = self.admit(&id, &told) {
-            camera.announce_frame(told.announced, self.replaying, Now::read());
-        }
+        camera.announce_frame(told.announced, self.replaying, Now::read());
         self.due.insert(id);
     }
 
