@@ -1,5 +1,11 @@
 //! Several relays as their operators start them, real agents, and what dies: the picture goes on.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "it is test code, and a panic is how a test fails"
+)]
+
 use serde_json::Value;
 use stories::{Relay, agent, seq_of};
 use testbed::eventually::{becomes_true, eventually};
