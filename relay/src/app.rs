@@ -239,6 +239,7 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
         pages: Pages::new(&config.pages),
         access,
         origins: config.pages.readers(),
+        shared_cache: config.shared_cache.clone(),
         connections: connections.clone(),
         cluster: cluster.clone(),
         plain,

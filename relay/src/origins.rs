@@ -9,7 +9,7 @@ use http::header::{
 };
 
 /// Headers of an answer that a script may read, beside those that any may.
-const EXPOSED: &str = "ETag, Frame-Age-Ms, Frame-Captured-At, Frame-Seq, Frame-State, \
+const EXPOSED: &str = "Age, Date, ETag, Frame-Age-Ms, Frame-Captured-At, Frame-Seq, Frame-State, \
                        Frame-Time-Source, Frame-Unchanged-Ms, Retry-After";
 
 /// See the module's documentation.
@@ -54,6 +54,10 @@ impl Origins {
     pub(crate) fn share(&self, asking: Option<&HeaderValue>, response: &mut HeaderMap) {
         let allowed = match self {
             Origins::Any => Some(HeaderValue::from_static("*")),
+            // The same for all who ask, or else shared caches would keep a copy for each of them. The browser compares.
+            Origins::These(list) if list.len() == 1 => {
+                list.first().and_then(|one| HeaderValue::try_from(one).ok())
+            }
             Origins::These(list) => {
                 if !list.is_empty() {
                     response.append(VARY, HeaderValue::from_static("Origin"));
@@ -105,12 +109,29 @@ pub(crate) fn origin(word: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn allowed(origins: &str, asking: &str) -> Option<String> {
-        let asking = HeaderValue::from_str(asking).unwrap();
+    fn answer(origins: &str, asking: Option<&str>) -> HeaderMap {
+        let asking = asking.map(|asking| HeaderValue::from_str(asking).unwrap());
         let mut response = HeaderMap::new();
-        Origins::read(origins).unwrap().share(Some(&asking), &mut response);
+        Origins::read(origins).unwrap().share(asking.as_ref(), &mut response);
+        response
+    }
+
+    fn allowed(origins: &str, asking: &str) -> Option<String> {
+        let response = answer(origins, Some(asking));
         let allowed = response.get(ACCESS_CONTROL_ALLOW_ORIGIN)?;
         Some(allowed.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn caches_keep_one_copy_unless_several_sites_may_read() {
+        for origins in ["none", "*", "https://example.org"] {
+            let all = [None, Some("https://example.org"), Some("https://elsewhere.org")];
+            let all = all.map(|asking| answer(origins, asking));
+            assert!(all.iter().all(|one| *one == all[0]), "{origins}: {all:?}");
+            assert!(!all[0].contains_key(VARY), "{origins}");
+        }
+        let several = answer("https://example.org https://example.com", None);
+        assert_eq!(several.get(VARY).unwrap(), "Origin");
     }
 
     #[test]
@@ -125,13 +146,25 @@ mod tests {
                 "https://example.org",
                 Some("https://example.org"),
             ),
+            // Its browser compares, and it is not the same.
             (
                 "https://example.org",
                 "'self' https://example.org",
                 "https://example.org.evil.net",
+                Some("https://example.org"),
+            ),
+            (
+                "https://example.org https://a.org",
+                "'self' https://example.org https://a.org",
+                "https://example.org.evil.net",
                 None,
             ),
-            ("https://example.org", "'self' https://example.org", "http://example.org", None),
+            (
+                "https://example.org https://a.org",
+                "'self' https://example.org https://a.org",
+                "http://example.org",
+                None,
+            ),
         ] {
             assert_eq!(Origins::read(origins).unwrap().frame_ancestors(), ancestors);
             assert_eq!(allowed(origins, asking).as_deref(), expected, "{origins} {asking}");

@@ -36,6 +36,7 @@ use crate::store::Store;
 use crate::tls::redirect::Plain;
 use crate::updates::{Folder, Published, Served, Updates};
 use crate::upgrade::Offer;
+use crate::view::caching::SharedCache;
 use crate::view::owner;
 use crate::view::page::{Asked, Pages};
 use crate::view::path::{Page, Target, parse};
@@ -59,6 +60,7 @@ pub(crate) struct Site {
     pub access: Arc<Access>,
     /// Whose scripts may read pictures and states.
     pub origins: Origins,
+    pub shared_cache: SharedCache,
     pub connections: Connections,
     /// With other relays.
     pub cluster: Option<Arc<Cluster>>,
@@ -225,7 +227,7 @@ impl Site {
             Target::Still(id, size) => match self.board.find(&id) {
                 Some(camera) => {
                     let asked = (request.query.as_str(), &request.headers);
-                    still::answer(&camera, &self.scaler, size, asked, now).await
+                    still::answer(&camera, &self.scaler, size, asked, &self.shared_cache, now).await
                 }
                 None => unknown(&id),
             },

@@ -12,6 +12,7 @@ pub mod journal;
 pub mod load;
 pub mod nginx;
 pub mod packages;
+pub mod photographer;
 pub mod sdcard;
 
 use std::net::SocketAddr;

@@ -6,9 +6,10 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
-use testbed::eventually::eventually;
+use testbed::eventually::{eventually, pause};
 use testbed::http::get;
 use testbed::program::{Program, SOON};
 
@@ -17,10 +18,30 @@ use crate::of_repository;
 /// nginx with one of the sites of docs/nginx, as it stands there but for its addresses and folders.
 #[derive(Debug)]
 pub struct Nginx {
-    _program: Program,
+    program: Program,
     /// Where it listens.
     pub address: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
+}
+
+impl Nginx {
+    /// What it has kept of others' answers, as files.
+    pub fn kept(&self) -> PathBuf {
+        self.folder.path().join("kept")
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // Its workers would outlive a master that is killed.
+        self.program.signal("TERM");
+        for _ in 0..100 {
+            if !self.program.runs() {
+                return;
+            }
+            pause(Duration::from_millis(20));
+        }
+    }
 }
 
 /// Starts it, with pieces of the site's text replaced.
@@ -41,12 +62,13 @@ fn start(site: &str, changes: &[(&str, &str)], options: &str) -> Nginx {
         text = text.replace(from, to);
     }
     let at = folder.path().display();
+    text = text.replace("/run/stillwatch-nginx", &format!("{at}/kept"));
     let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {at}/{kind};\n"))
         .concat();
     let config = format!(
-        "daemon off; master_process off; pid {at}/pid; error_log stderr; user root;\n\
-         events {{ worker_connections 64; }}\n\
+        "daemon off; worker_processes 2; worker_rlimit_nofile 16384; pid {at}/pid; error_log stderr; user root;\n\
+         events {{ worker_connections 16384; }}\n\
          http {{ access_log off; types {{ image/jpeg jpeg; application/json json; }}\n{paths}{text}\n}}"
     );
     let file = folder.path().join("nginx.conf");
@@ -55,7 +77,7 @@ fn start(site: &str, changes: &[(&str, &str)], options: &str) -> Nginx {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     // Over TLS it answers this with 400, and that is an answer, too.
     eventually("nginx", SOON, || get(address, "/nothing-here").map_err(|e| e.to_string()));
-    Nginx { _program: program, address, _folder: folder }
+    Nginx { program, address, folder }
 }
 
 /// A port that nobody listens at.

@@ -62,6 +62,14 @@ fn everything_works_through_nginx_as_a_proxy() {
 }
 
 #[test]
+fn everything_works_through_nginx_that_keeps_stills() {
+    let relay = Relay::start();
+    let to = relay.address.to_string();
+    let nginx = nginx("stillwatch-cache.conf", &[("127.0.0.1:5000", &to)]);
+    everything_works_through(&relay, nginx.address, "192.0.2.7");
+}
+
+#[test]
 fn everything_works_through_caddy_as_a_proxy() {
     let relay = Relay::start();
     let caddy = Caddy::before(relay.address);

@@ -384,13 +384,16 @@ class Camera {
     const captured = Date.parse(headers.get("frame-captured-at") ?? "");
     const age = Number(headers.get("frame-age-ms") ?? NaN);
     const unchanged = headers.get("frame-unchanged-ms");
+    // Only caches say it.
+    const kept = headers.get("age");
     const frame = Number.isFinite(captured) ? { captured, seq: headers.get("frame-seq") } : null;
-    const time = captured + age;
-    return { state, unchanged: unchanged === null ? null : Number(unchanged), frame, time };
+    const time = captured + age + 1_000 * Number(kept ?? 0);
+    const spread = kept === null ? 0 : 1_000;
+    return { state, unchanged: unchanged === null ? null : Number(unchanged), frame, time, spread };
   }
 
-  #sample({ time }, sent, received) {
-    if (Number.isFinite(time)) this.#clock.sample(time, sent, received);
+  #sample({ time, spread }, sent, received) {
+    if (Number.isFinite(time)) this.#clock.sample(time, sent, received, spread);
   }
 
   #hear({ state, unchanged }, signal) {

@@ -15,11 +15,12 @@ class RelayClock {
 
   /**
    * The relay's clock showed `relay` (ms since the epoch) somewhen between `sent` and `received` (ms
-   * of the local monotonic clock).
+   * of the local monotonic clock); or up to `spread` ms more than `relay`, where a cache says in whole seconds how
+   * long ago it heard so.
    */
-  sample(relay, sent, received) {
-    const error = (received - sent) / 2 + RESOLUTION_MS;
-    const offset = relay - (sent + received) / 2;
+  sample(relay, sent, received, spread = 0) {
+    const error = (received - sent + spread) / 2 + RESOLUTION_MS;
+    const offset = relay + spread / 2 - (sent + received) / 2;
     if (this.#best) {
       const grown = this.#best.error + DRIFT * (received - this.#best.at);
       // If they can't both be right, a clock was set: then the newer one is.

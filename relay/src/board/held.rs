@@ -7,8 +7,7 @@ use std::time::Duration;
 use frame::wire::{self, Flags, Head};
 use frame::{CameraId, CaptureTime, Frame, Picture};
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
-    LAST_MODIFIED,
+    CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED,
 };
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
@@ -157,8 +156,6 @@ fn headers(frame: &Frame, source: TimeSource) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(10);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
     headers.insert(CONTENT_LENGTH, frame.picture.bytes().len().into());
-    // Caches may keep it, and have to ask before they show it.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     let words = [
         (ETAG, Some(format!("\"{}\"", frame.picture.hash()))),
         (LAST_MODIFIED, http_date(frame.captured.unix_us)),

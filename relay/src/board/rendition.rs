@@ -19,7 +19,7 @@ pub(crate) struct Rendition {
     pub jpeg: Bytes,
     pub width: u16,
     pub height: u16,
-    /// What every answer with this picture says, `Frame-Age-Ms` and `Frame-State` apart.
+    /// What every answer with this picture says; how old it is and what caches may do comes with each (`view/still.rs`).
     pub headers: HeaderMap,
     head: Head,
     part: OnceLock<Part>,

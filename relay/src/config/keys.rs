@@ -161,6 +161,12 @@ pub(crate) const KEYS: &[Key] = &[
         help: "Further names under which the relay answers, separated by spaces, such as `relay.lan`. Where `tls.domain` or `site.url` is set, pages and pictures are for its name, these, `localhost` and plain addresses only; others get 421.",
     },
     Key {
+        name: "site.shared_cache",
+        kind: Kind::Duration(0, 60_000),
+        default: "\"1s\"",
+        help: "How long a CDN or nginx may show a still before it asks for the next one, in whole seconds: any number of viewers are one request in that time. `0s`: it asks each time, as browsers always do. Private cameras are never kept. See [cdn.md](cdn.md).",
+    },
+    Key {
         name: "site.view_password_file",
         kind: Kind::Text,
         default: "",

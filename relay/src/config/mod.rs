@@ -33,6 +33,7 @@ use crate::password::MAX_PASSWORD;
 use crate::store::HistoryLimits;
 use crate::tls::TlsConfig;
 use crate::updates::{Channel, UpdatesConfig};
+use crate::view::caching::SharedCache;
 use crate::view::page::PagesConfig;
 pub(crate) use access::AccessFiles;
 use access::access_config;
@@ -133,6 +134,8 @@ pub(crate) struct Config {
     pub max_sizes: usize,
     pub export: Option<ExportConfig>,
     pub pages: PagesConfig,
+    /// What caches may do with stills.
+    pub shared_cache: SharedCache,
     pub uploads: Bounds,
     pub header_timeout: Duration,
     pub store_interval: Duration,
@@ -205,6 +208,7 @@ impl Config {
             max_sizes: relay.max_sizes,
             export: export.checked(sizes),
             pages,
+            shared_cache: shared_cache(site, &place)?,
             tls,
             cluster,
             uploads: relay.uploads(takes_uploads),
@@ -397,6 +401,15 @@ fn pages(
         ConfigError::Value(format!("{}site.mirrors: {wrong}", place("site.mirrors")))
     })?;
     Ok(PagesConfig { title: site.title.clone(), url, origins, mirrors })
+}
+
+fn shared_cache(
+    site: &RawSite,
+    place: &impl Fn(&str) -> String,
+) -> Result<SharedCache, ConfigError> {
+    SharedCache::new(site.shared_cache).map_err(|wrong| {
+        ConfigError::Value(format!("{}site.shared_cache: {wrong}", place("site.shared_cache")))
+    })
 }
 
 /// With a slash at its end, so that paths can be added.

@@ -124,6 +124,8 @@ pub(super) struct RawSite {
     pub title: String,
     pub url: Option<String>,
     pub hosts: String,
+    #[serde(deserialize_with = "settings::duration")]
+    pub shared_cache: Duration,
     pub view_password_file: Option<PathBuf>,
     pub mirrors: String,
 }
@@ -134,6 +136,7 @@ impl Default for RawSite {
             title: "Stillwatch".to_owned(),
             url: None,
             hosts: String::new(),
+            shared_cache: Duration::from_secs(1),
             view_password_file: None,
             mirrors: String::new(),
         }

@@ -1,5 +1,6 @@
 //! What viewers get. Everything here reads the board and changes nothing.
 
+pub(crate) mod caching;
 pub(crate) mod history;
 pub(crate) mod mjpeg;
 pub(crate) mod owner;

@@ -16,6 +16,7 @@ use crate::board::{Camera, NotScaled, Rendition, Size};
 use crate::respond::{self, Response};
 use crate::scale::Scaler;
 use crate::status::millis;
+use crate::view::caching::{SharedCache, is_cdn};
 
 /// Shown before the first frame.
 const NO_PICTURE_YET: &[u8] = include_bytes!("../../../crates/web/assets/no-picture-yet.jpeg");
@@ -26,6 +27,7 @@ pub(crate) async fn answer(
     scaler: &Scaler,
     size: Option<Size>,
     request: (&str, &HeaderMap),
+    cache: &SharedCache,
     now: Mono,
 ) -> Response {
     let (query, headers) = request;
@@ -64,6 +66,7 @@ pub(crate) async fn answer(
         }
     };
     let mut response = whole_or_unchanged(&rendition, headers);
+    cache.say(max_age.is_some(), response.headers_mut());
     aged(&mut response, camera, state, age, now);
     if response.status() == StatusCode::OK {
         camera.counts.still.sent(rendition.jpeg.len(), age);
@@ -72,7 +75,8 @@ pub(crate) async fn answer(
 }
 
 fn whole_or_unchanged(held: &Rendition, headers: &HeaderMap) -> Response {
-    let known = held.headers.get(ETAG).is_some_and(|etag| respond::is_known(headers, etag));
+    let known = !is_cdn(headers)
+        && held.headers.get(ETAG).is_some_and(|etag| respond::is_known(headers, etag));
     let mut response = if known {
         respond::empty(StatusCode::NOT_MODIFIED)
     } else {

@@ -13,6 +13,7 @@ use testbed::http::Message;
 use testbed::program::SOON;
 
 use crate::relay::{PASSWORD, PHOTO, Relay, captured_at, photo};
+use crate::still::SHARED;
 use crate::websocket::{OURS, try_open};
 
 /// Files with the passwords `gardens-secret`, `site-secret` and `owner-secret`.
@@ -136,7 +137,7 @@ fn everything_of_a_private_camera_asks_for_its_password() {
     }
     // The public one is as it was.
     let public = asked("/live.jpeg", "");
-    assert_eq!((public.status(), public.header("cache-control")), (200, Some("no-cache")));
+    assert_eq!((public.status(), public.header("cache-control")), (200, Some(SHARED)));
     // For monitors: that it is live, and how it is, but no picture.
     assert_eq!(asked("/cameras/garden/healthz", "").status(), 200);
     assert!(text(&asked("/metrics", "")).contains("camera=\"garden\""));

@@ -4,6 +4,10 @@ use serde_json::Value;
 
 use crate::relay::{PHOTO, Relay, captured_at, jpeg};
 
+/// What shared caches may do with a still, and browsers may not.
+pub(crate) const SHARED: &str =
+    "public, max-age=0, must-revalidate, s-maxage=1, stale-while-revalidate=1, stale-if-error=0";
+
 #[test]
 fn a_still_says_all_about_itself() {
     let relay = Relay::start();
@@ -15,7 +19,7 @@ fn a_still_says_all_about_itself() {
         for (name, value) in [
             ("content-type", "image/jpeg"),
             ("content-length", &PHOTO.len().to_string()),
-            ("cache-control", "no-cache"),
+            ("cache-control", SHARED),
             ("frame-captured-at", &format!("{}Z", &at[..23])),
             ("frame-seq", "42"),
             ("frame-state", "live"),
@@ -88,6 +92,41 @@ fn too_old_can_be_refused() {
     assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
     assert!(answer.header("frame-age-ms").is_some());
     assert_eq!(relay.get("/live.jpeg?max_age=soon").status(), 400);
+}
+
+#[test]
+fn caches_keep_stills_and_nothing_that_is_true_for_this_moment_only() {
+    let relay = Relay::start();
+    let said = |path: &str, headers: &[(&str, &str)]| {
+        let answer = relay.get_with(path, headers);
+        (answer.status(), answer.header("cache-control").unwrap_or_default().to_owned())
+    };
+    let is = |status, text: &str| (status, text.to_owned());
+    assert_eq!(said("/live.jpeg", &[]), is(503, "no-store"));
+    relay.upload_with(&[("Frame-Captured-At", &captured_at(-30_000))], PHOTO);
+    let etag = relay.get("/live.jpeg").header("etag").unwrap().to_owned();
+    for path in ["/live.jpeg", "/live.jpeg?17", "/live8x8.jpeg", "/cameras/default/live.jpeg"] {
+        assert_eq!(said(path, &[]), is(200, SHARED), "{path}");
+    }
+    assert_eq!(relay.request("HEAD", "/live.jpeg").header("cache-control"), Some(SHARED));
+    assert_eq!(said("/live.jpeg", &[("If-None-Match", &etag)]), is(304, SHARED));
+    assert_eq!(said("/live.jpeg?max_age=60", &[]), is(200, "no-cache"));
+    for (path, status) in [
+        ("/live.jpeg?max_age=1", 503),
+        ("/live.jpeg?max_age=x", 400),
+        ("/live0x0.jpeg", 400),
+        ("/cameras/nobody/live.jpeg", 404),
+        ("/status.json", 200),
+        ("/healthz", 200),
+    ] {
+        assert_eq!(said(path, &[]), is(status, "no-store"), "{path}");
+    }
+    // Some count the age anew then, and go on saying the Frame-Age-Ms of before.
+    let of_cdn = [("If-None-Match", etag.as_str()), ("CDN-Loop", "example; v=1")];
+    assert_eq!(said("/live.jpeg", &of_cdn), is(200, SHARED));
+    let off = Relay::with("site.shared_cache = \"0s\"");
+    off.upload(PHOTO);
+    assert_eq!(off.get("/live.jpeg").header("cache-control"), Some("no-cache"));
 }
 
 #[test]

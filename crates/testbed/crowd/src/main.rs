@@ -38,6 +38,9 @@ struct Options {
     /// Stills: ask with If-None-Match
     #[arg(long)]
     conditional: bool,
+    /// Stills: each viewer waits for so many milliseconds before it asks again, and they begin spread over that time
+    #[arg(long, default_value_t = 0)]
+    every: u64,
 }
 
 fn main() -> ExitCode {

@@ -1,9 +1,11 @@
 //! The connections and what they measure.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
@@ -14,6 +16,9 @@ use crate::parse::{Event, Kind, Parser};
 const BUFFER: usize = 256 << 10;
 
 const SECOND: u64 = 1_000_000_000;
+
+/// A millisecond.
+const MS: u64 = SECOND / 1_000;
 
 /// A slow viewer reads so often.
 const SLOW_EVERY: u64 = SECOND / 25;
@@ -34,6 +39,8 @@ struct Viewer {
     not_modified: u64,
     /// Stills: the answer that is coming says 304.
     unchanged: bool,
+    /// Stills: it has what it asked for, and waits to ask again.
+    rests: bool,
     ended: bool,
 }
 
@@ -64,7 +71,9 @@ impl Viewer {
             ),
         };
         stream.set_nodelay(true)?;
-        stream.write_all(request.as_bytes())?;
+        if options.every == 0 {
+            stream.write_all(request.as_bytes())?;
+        }
         stream.set_nonblocking(true)?;
         Ok(Viewer {
             stream,
@@ -76,6 +85,7 @@ impl Viewer {
             frames: 0,
             not_modified: 0,
             unchanged: false,
+            rests: false,
             ended: false,
         })
     }
@@ -128,12 +138,22 @@ impl Viewer {
                 match options.kind {
                     Kind::Mjpeg => return,
                     Kind::Ws => masked(0x81, format!("{{\"ready\":{seq}}}").as_bytes()),
+                    Kind::Still if options.every > 0 => {
+                        self.rests = true;
+                        return;
+                    }
                     Kind::Still => self.next_still(options.conditional),
                 }
             }
         };
         // A few bytes always fit; if not, the viewer gets stuck and the result shows it.
         let _ = self.stream.write(&answer);
+    }
+
+    fn ask(&mut self, options: &Options) {
+        let request = self.next_still(options.conditional);
+        // As above.
+        let _ = self.stream.write(&request);
     }
 
     fn next_still(&self, conditional: bool) -> Vec<u8> {
@@ -153,6 +173,8 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// Runs the crowd and returns what it saw.
 pub(crate) fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let epoll = Epoll::new(EpollCreateFlags::empty())?;
     let mut viewers = Vec::with_capacity(options.viewers);
     for number in 0..options.viewers {
@@ -168,6 +190,13 @@ pub(crate) fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>
     let start = now() + options.settle * SECOND;
     let end = start + options.seconds * SECOND;
     let mut slow_at = now();
+    // All rest equally long, so they wake in the order in which they began.
+    let mut resting: VecDeque<(u64, usize)> = VecDeque::new();
+    if options.every > 0 {
+        let (began, all) = (now(), options.viewers);
+        let share = |number| options.every * MS * number as u64 / all as u64;
+        resting.extend((0..all).map(|number| (began + share(number), number)));
+    }
     let (mut cpu, mut bytes, mut started) = (0, 0_u64, false);
     let mut events = [EpollEvent::empty(); 256];
     loop {
@@ -183,7 +212,8 @@ pub(crate) fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>
                 (viewer.frames, viewer.not_modified) = (0, 0);
             }
         }
-        let wait = EpollTimeout::from(if options.slow.is_some() { 10_u8 } else { 100 });
+        let soon = options.slow.is_some() || options.every > 0;
+        let wait = EpollTimeout::from(if soon { 10_u8 } else { 100 });
         let n = epoll.wait(&mut events, wait)?;
         for event in events.get(..n).unwrap_or_default() {
             let number = usize::try_from(event.data())?;
@@ -191,6 +221,16 @@ pub(crate) fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>
             bytes += viewer.read(options, &mut buffer, &mut ages) as u64;
             if viewer.ended {
                 epoll.delete(&viewer.stream)?;
+            } else if std::mem::take(&mut viewer.rests) {
+                resting.push_back((now() + options.every * MS, number));
+            }
+        }
+        while let Some((until, number)) = resting.front().copied()
+            && until <= now()
+        {
+            resting.pop_front();
+            if let Some(viewer) = viewers.get_mut(number) {
+                viewer.ask(options);
             }
         }
         if let (Some(rate), Some(slow)) = (options.slow, viewers.first_mut()) {
