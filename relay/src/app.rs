@@ -5,7 +5,7 @@
 //!  │                           │
 //! serve ──► routes ──► ingest ──► board ──► view ◄── scale (threads)
 //!            │           │          ├──► cluster       shares frames with other relays
-//!            └► updates  └► store   ├──► export        files for a web server
+//!            └► updates  └► store   ├──► export        files for a web server, objects for a CDN
 //!              (thread)    (thread) ├──► watch         says when a camera's state changes
 //!                                   ├──► notification  tells somebody who does not look
 //!                                   └──► supervise     tells systemd
@@ -219,7 +219,7 @@ async fn certificates(config: &TlsConfig) -> Result<Arc<Shown>, RunError> {
 
 fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
     let ingest = ingest(config, &parts);
-    let exporting = config.export.as_ref().map(|_| ExportStatus::default());
+    let exporting = ExportStatus::of(&config.export);
     let notifications = Notifications::new(&config.notify, &parts.metrics);
     let sources = sources(&parts, exporting.clone());
     let Parts { board, store, scaler, metrics, updates, access, certificates, cluster } = parts;
@@ -268,9 +268,7 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
     share(cluster, &board, &mut tasks);
     tasks.spawn("watch", watch::run(board, watching, stop.clone()));
     tasks.spawn("serve", serve::run(server, stop.clone()));
-    if let (Some(config), Some(status)) = (config.export.clone(), exporting) {
-        tasks.spawn("export", export::run(site, config, status, stop.clone()));
-    }
+    export::start(&site, &config.export, exporting.as_ref(), &mut tasks);
     keep_certificate(config, certificates, &mut tasks);
     notifications.start(config.notify.clone(), sources, &mut tasks);
     tasks.spawn("supervise", supervise::run(supervisor, stop));

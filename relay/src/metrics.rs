@@ -84,6 +84,7 @@ pub(crate) struct Metrics {
     history_bytes: IntGaugeVec,
     pub history_dropped: IntCounter,
     pub export_failed: IntCounter,
+    pub bucket: BucketCounts,
     pub guesses: Guesses,
     pub updates: UpdateCounts,
     update_state: IntGaugeVec,
@@ -96,6 +97,14 @@ pub(crate) struct Metrics {
     notify_works: IntGaugeVec,
     max_connections: IntGauge,
     pub cluster: ClusterMetrics,
+}
+
+/// Uploads to a bucket.
+#[derive(Debug, Clone)]
+pub(crate) struct BucketCounts {
+    pub stored: IntCounter,
+    pub failed: IntCounter,
+    pub bytes: IntCounter,
 }
 
 /// What happens with updates.
@@ -223,6 +232,11 @@ impl Metrics {
         let registry = Registry::new();
         let by = Register { registry: &registry };
         let (camera, kind) = ("camera", "kind");
+        let uploads = by.counters(
+            "bucket_uploads",
+            "Uploads to the bucket, by how they ended",
+            &["outcome"],
+        )?;
         let metrics = Metrics {
             received: by.counters("frames_received", "Frames that were accepted", &[camera])?,
             received_bytes: by.counters("received_bytes", "Bytes of accepted frames", &[camera])?,
@@ -307,6 +321,11 @@ impl Metrics {
                 "Frames that did not get into the history because the disk is too slow",
             )?,
             export_failed: by.counter("export_failed", "Exports that failed")?,
+            bucket: BucketCounts {
+                stored: uploads.with_label_values(&["stored"]),
+                failed: uploads.with_label_values(&["failed"]),
+                bytes: by.counter("bucket_bytes", "Bytes stored in the bucket")?,
+            },
             guesses: Guesses {
                 guesses: by.counters(
                     "password_guesses",

@@ -14,6 +14,7 @@ pub mod nginx;
 pub mod packages;
 pub mod photographer;
 pub mod sdcard;
+pub mod seaweedfs;
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -115,7 +115,7 @@ fn a_relay_that_is_gone_does_not_look_live() {
 
 #[test]
 fn what_nginx_keeps_stays_true() {
-    let relay = Relay::with(&[("STILLWATCH_FRESHNESS_STALE_AFTER", "1s")]);
+    let relay = Relay::with(&[("STILLWATCH_FRESHNESS_STALE_AFTER", "4s")]);
     let camera = Photographer::start(relay.address, "default", EVERY);
     let nginx = before(&relay);
     let first = picture(nginx.address);
@@ -126,14 +126,14 @@ fn what_nginx_keeps_stays_true() {
     });
     for _ in 0..20 {
         let answer = get(nginx.address, "/live.jpeg?max_age=3600").unwrap();
-        assert!(answer.header("frame-age-ms").is_some(), "{answer:?}");
+        assert!(answer.header("frame-age-ms").is_some(), "{:?}", answer.headers);
         // Unchanged is only what really is.
         let kept = picture(nginx.address);
         let etag = kept.header("etag").unwrap();
         let again =
             [("If-None-Match", etag), ("If-Modified-Since", "Fri, 01 Jan 2038 00:00:00 GMT")];
         let again = request(nginx.address, "GET", "/live.jpeg", &again, b"").unwrap();
-        assert!(again.status() == 200 || again.header("etag") == Some(etag), "{again:?}");
+        assert!(again.status() == 200 || again.header("etag") == Some(etag), "{:?}", again.headers);
     }
     drop(camera);
     // The picture stays the same, and what is said of it does not.
@@ -172,7 +172,7 @@ fn what_is_private_is_never_kept() {
         let answer = request(nginx.address, "GET", path, headers, b"").unwrap();
         // One that reached somebody's eyes is never one that was kept for another.
         if answer.status() == 200 && answer.header("cache-control") == Some("private, no-store") {
-            assert!(answer.header("frame-age-ms").is_some(), "{answer:?}");
+            assert!(answer.header("frame-age-ms").is_some(), "{:?}", answer.headers);
         }
         answer.status()
     };

@@ -67,18 +67,22 @@ fn hosts(
 }
 
 impl super::Config {
-    /// Which cameras there are no files of, although files are written, and why.
+    /// Which cameras are not exported, although others are, and why.
     pub(crate) fn not_exported(&self) -> Option<String> {
-        self.export.as_ref()?;
+        let keys = match (&self.export.files, &self.export.bucket) {
+            (None, None) => return None,
+            (Some(_), None) => "export.dir",
+            (None, Some(_)) => "export.s3_bucket",
+            (Some(_), Some(_)) => "export.dir, export.s3_bucket",
+        };
         let ids: Vec<&str> = self.access.view_own.keys().map(CameraId::as_str).collect();
         let which = match (self.access.view.is_some(), ids.as_slice()) {
             (true, _) => {
-                "no camera is exported (export.dir): all are private (site.view_password_file)"
-                    .to_owned()
+                format!("no camera is exported ({keys}): all are private (site.view_password_file)")
             }
             (false, []) => return None,
             (false, ids) => format!(
-                "not exported (export.dir) because they are private (view_password_file): {}",
+                "not exported ({keys}) because they are private (view_password_file): {}",
                 ids.join(", ")
             ),
         };

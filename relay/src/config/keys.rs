@@ -341,6 +341,42 @@ pub(crate) const KEYS: &[Key] = &[
         help: "Whether each file is synced to the disk: only of use where files are to survive a power cut.",
     },
     Key {
+        name: "export.s3_bucket",
+        kind: Kind::Text,
+        default: "",
+        help: "Bucket of an S3-compatible storage for the same objects, for a CDN to serve: see [cdn.md](cdn.md). Without it nothing is uploaded.",
+    },
+    Key {
+        name: "export.s3_endpoint",
+        kind: Kind::Text,
+        default: "",
+        help: "The storage's address, such as `https://s3.example.org`; Amazon's in `export.s3_region` if not given.",
+    },
+    Key {
+        name: "export.s3_region",
+        kind: Kind::Text,
+        default: "\"us-east-1\"",
+        help: "The region, as the storage calls it (`auto` with some).",
+    },
+    Key {
+        name: "export.s3_access_key",
+        kind: Kind::Text,
+        default: "",
+        help: "The id of an access key that may write, list and delete there.",
+    },
+    Key {
+        name: "export.s3_secret_file",
+        kind: Kind::Text,
+        default: "",
+        help: "File with its secret, one line, readable by its owner only; or the systemd credential `s3-secret`.",
+    },
+    Key {
+        name: "export.s3_interval",
+        kind: Kind::Duration(200, 3_600_000),
+        default: "\"5s\"",
+        help: "Least time between two uploads of one object. Most storages want money for each.",
+    },
+    Key {
         name: "notify.ntfy",
         kind: Kind::Text,
         default: "",

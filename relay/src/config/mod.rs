@@ -3,6 +3,7 @@
 
 mod access;
 mod cluster;
+mod export;
 mod keys;
 mod notify;
 mod raw;
@@ -24,7 +25,6 @@ use web::serve::ConnectionLimits;
 use crate::access::AccessConfig;
 use crate::cli;
 use crate::cluster::ClusterConfig;
-use crate::export::ExportConfig;
 use crate::ingest::Bounds;
 use crate::mirrors::Mirrors;
 use crate::notification::NotifyConfig;
@@ -38,6 +38,7 @@ use crate::view::page::PagesConfig;
 pub(crate) use access::AccessFiles;
 use access::access_config;
 use cluster::Besides;
+pub(crate) use export::Exports;
 pub(crate) use keys::KEYS;
 use raw::{RawCamera, RawConfig, RawEmbed, RawOwner, RawRelay, RawSite, RawUpdates};
 pub(crate) use report::Report;
@@ -63,7 +64,10 @@ const OWNER_CREDENTIAL: &str = "owner-password";
 /// The one with the password for the cluster's bus.
 const CLUSTER_CREDENTIAL: &str = "cluster-password";
 
-/// The file that this credential is made from.
+/// The one with the secret of `export.s3_access_key`.
+const S3_CREDENTIAL: &str = "s3-secret";
+
+/// The file that the owner's credential is made from.
 const OWNER_FILE: &str = "/etc/stillwatch/owner.password";
 
 /// Where root keeps frames without systemd.
@@ -91,14 +95,16 @@ pub(crate) struct Credentials {
     pub password: Option<Secret>,
     pub owner: Option<Secret>,
     pub cluster: Option<Secret>,
+    pub s3: Option<Secret>,
 }
 
 impl Credentials {
     /// Of this process.
     fn of_process() -> Result<Credentials, SecretError> {
-        let [password, owner, cluster] =
-            [CREDENTIAL, OWNER_CREDENTIAL, CLUSTER_CREDENTIAL].map(Secret::credential);
-        Ok(Credentials { password: password?, owner: owner?, cluster: cluster? })
+        let [password, owner, cluster, s3] =
+            [CREDENTIAL, OWNER_CREDENTIAL, CLUSTER_CREDENTIAL, S3_CREDENTIAL]
+                .map(Secret::credential);
+        Ok(Credentials { password: password?, owner: owner?, cluster: cluster?, s3: s3? })
     }
 
     /// What the unit gets from the files beside the configuration (systemd/README.md), for who is no unit.
@@ -107,9 +113,9 @@ impl Credentials {
             let path = folder.join(name);
             if path.exists() { Secret::read(&path).map(Some) } else { Ok(None) }
         };
-        let [password, owner, cluster] =
-            ["relay", "owner", "cluster"].map(|of| read(&format!("{of}.password")));
-        Ok(Credentials { password: password?, owner: owner?, cluster: cluster? })
+        let [password, owner, cluster, s3] =
+            ["relay.password", "owner.password", "cluster.password", "s3.secret"].map(read);
+        Ok(Credentials { password: password?, owner: owner?, cluster: cluster?, s3: s3? })
     }
 }
 
@@ -132,7 +138,7 @@ pub(crate) struct Config {
     pub max_cameras: usize,
     pub connections: ConnectionLimits,
     pub max_sizes: usize,
-    pub export: Option<ExportConfig>,
+    pub export: Exports,
     pub pages: PagesConfig,
     /// What caches may do with stills.
     pub shared_cache: SharedCache,
@@ -157,7 +163,7 @@ impl Config {
     /// With what the unit would be given.
     pub(crate) fn load_with(
         flags: &cli::Settings,
-        credentials: Credentials,
+        mut credentials: Credentials,
     ) -> Result<Config, ConfigError> {
         let file = settings::file_to_read(flags.config.as_deref(), Path::new(DEFAULT_FILE));
         let loaded = load(flags, file)?;
@@ -182,7 +188,7 @@ impl Config {
         let cameras = read_cameras(cameras, limits, file)?;
         have_places(cameras.len(), relay.max_cameras, &place)?;
         let proxies = list("relay.proxies", &relay.proxies, "127.0.0.0/8 ::1/128", &place)?;
-        let sizes = list("export.sizes", &export.sizes, "800x600 320x240", &place)?;
+        let export = export.checked(credentials.s3.take(), &place)?;
         let data_dir = data_dir(relay);
         let tls = tls.checked(&data_dir, &place)?;
         let pages = pages(site, embed, tls.as_ref(), &place)?;
@@ -206,7 +212,7 @@ impl Config {
             max_cameras: relay.max_cameras,
             connections: relay.connections(proxies),
             max_sizes: relay.max_sizes,
-            export: export.checked(sizes),
+            export,
             pages,
             shared_cache: shared_cache(site, &place)?,
             tls,

@@ -10,12 +10,11 @@ use serde::Deserialize;
 use web::freshness::Limits;
 use web::serve::ConnectionLimits;
 
-use crate::board::Size;
-use crate::export::ExportConfig;
 use crate::ingest::Bounds;
 use crate::store::HistoryLimits;
 
 use super::cluster::RawCluster;
+use super::export::RawExport;
 use super::notify::RawNotify;
 use super::tls::RawTls;
 
@@ -252,34 +251,5 @@ impl RawHistory {
     pub(super) fn limits(&self) -> HistoryLimits {
         let RawHistory { interval, max_age, max_bytes } = *self;
         HistoryLimits { interval, max_age, max_bytes }
-    }
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct RawExport {
-    pub dir: Option<PathBuf>,
-    pub sizes: String,
-    #[serde(deserialize_with = "settings::duration")]
-    pub interval: Duration,
-    pub durable: bool,
-}
-
-impl Default for RawExport {
-    fn default() -> Self {
-        RawExport {
-            dir: None,
-            sizes: String::new(),
-            interval: Duration::from_millis(200),
-            durable: false,
-        }
-    }
-}
-
-impl RawExport {
-    /// `None` if nothing is to be exported.
-    pub(super) fn checked(&self, sizes: Vec<Size>) -> Option<ExportConfig> {
-        let dir = super::absolute(self.dir.clone()?);
-        Some(ExportConfig { dir, sizes, interval: self.interval, durable: self.durable })
     }
 }

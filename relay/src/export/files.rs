@@ -1,17 +1,12 @@
-//! Static export: the newest frame of each camera, in the chosen sizes, and `status.json` as files
-//! that any web server can serve. Each file is replaced in one step, so a reader sees a whole one,
-//! old or new, and never none.
-//!
-//! `status.json` is written at least once a second, with the time at which it was written: whoever
-//! reads it can tell when the relay itself is gone. What does not belong here: what is in it
-//! (`status.rs`).
+//! The export as files that any web server can serve. Each is replaced in one step, so a reader sees a whole one, old or
+//! new, and never none. `status.json` is written at least once a second.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +18,10 @@ use runtime::files::{Survives, publish};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::{
+    ExportStatus, LINE_SPACING, MAX_ENTRIES, ORGAN, Place, STATUS, file_name, folder, is_picture,
+    shown,
+};
 use crate::board::{Camera, Size};
 use crate::routes::Site;
 use crate::status;
@@ -33,38 +32,15 @@ const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// A disk that takes longer hangs.
 const HANGS: Duration = Duration::from_secs(10);
 
-/// More cameras, or files of one, are not looked at when those of private cameras are removed.
-const MAX_ENTRIES: usize = 10_000;
-
-/// Whose events these are.
-const ORGAN: &str = "export";
-
-/// At most one line about trouble in this time.
-const LINE_SPACING: Duration = Duration::from_secs(60);
-
 /// Where and what to write.
 #[derive(Debug, Clone)]
-pub(crate) struct ExportConfig {
+pub(crate) struct FilesConfig {
     pub dir: PathBuf,
     pub sizes: Vec<Size>,
     /// Least time between two writes.
     pub interval: Duration,
     /// Whether files survive a power cut.
     pub durable: bool,
-}
-
-/// What is wrong with the export, if something is. Clones are the same.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ExportStatus(Arc<Mutex<Option<String>>>);
-
-impl ExportStatus {
-    pub(crate) fn problem(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, problem: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = problem;
-    }
 }
 
 /// A file to be replaced.
@@ -76,7 +52,7 @@ struct Write {
 
 struct Export {
     site: Arc<Site>,
-    config: ExportConfig,
+    config: FilesConfig,
     status: ExportStatus,
     trouble: Episode<io::ErrorKind>,
     /// The number of the frame that each camera's files show.
@@ -87,7 +63,7 @@ struct Export {
 /// Runs until `stop`.
 pub(crate) async fn run(
     site: Arc<Site>,
-    config: ExportConfig,
+    config: FilesConfig,
     status: ExportStatus,
     stop: CancellationToken,
 ) {
@@ -106,22 +82,13 @@ pub(crate) async fn run(
 
 impl Export {
     async fn turn(&mut self) {
-        let (mut writes, mut shown) = (Vec::new(), Vec::new());
-        for camera in self.site.board.all() {
-            // A file is for everybody.
-            if self.site.access.is_private(&camera.id) {
-                continue;
-            }
-            if camera.is_behind() {
-                // What is at another relay is fetched.
-                camera.asked(clock::mono());
-            }
-            let Some(held) = camera.newest() else { continue };
+        let (mut writes, mut written) = (Vec::new(), Vec::new());
+        for (camera, held) in shown(&self.site) {
             if self.written.get(&camera.id) == Some(&held.number) {
                 continue;
             }
-            shown.push((Arc::clone(&camera), held.number));
-            let folder = folder(&self.config.dir, &camera.id);
+            written.push((Arc::clone(&camera), held.number));
+            let folder = self.config.dir.join(folder(&camera.id));
             let full = (None, held.full.jpeg.clone());
             let mut pictures = vec![full];
             for size in &self.config.sizes {
@@ -131,23 +98,22 @@ impl Export {
                 }
             }
             for (size, content) in pictures {
-                let size = size.map(|size| size.to_string()).unwrap_or_default();
                 let now = clock::mono();
                 camera.counts.export.sent(content.len(), held.age(now));
                 // Nobody knows who looks at files.
                 camera.asked(now);
-                writes.push(Write { path: folder.join(format!("live{size}.jpeg")), content });
+                writes.push(Write { path: folder.join(file_name(size)), content });
             }
         }
         let now = clock::mono();
         if !writes.is_empty() || self.status_at.is_none_or(|at| now.since(at) >= STATUS_EVERY) {
             let content = status::text(&self.site, now).into();
-            writes.push(Write { path: self.config.dir.join("status.json"), content });
-            self.write(writes, shown, now).await;
+            writes.push(Write { path: self.config.dir.join(STATUS), content });
+            self.write(writes, written, now).await;
         }
     }
 
-    async fn write(&mut self, writes: Vec<Write>, shown: Vec<(Arc<Camera>, u64)>, now: Mono) {
+    async fn write(&mut self, writes: Vec<Write>, written: Vec<(Arc<Camera>, u64)>, now: Mono) {
         let (dir, durable) = (self.config.dir.clone(), self.config.durable);
         // Until it succeeded once: the disk may come later.
         let first = self.status_at.is_none().then(|| Arc::clone(&self.site));
@@ -165,7 +131,7 @@ impl Export {
                     About { reason: Some("hangs"), ..About::organ(ORGAN) },
                     format_args!("{problem}; files are not exported until it does"),
                 );
-                self.status.set(Some(problem));
+                self.status.set(Place::Files, Some(problem));
                 // A second thread would hang as well.
                 writing.await
             }
@@ -173,8 +139,8 @@ impl Export {
         match outcome {
             Ok(Ok(())) => {
                 self.status_at = Some(now);
-                self.status.set(None);
-                self.written.extend(shown.into_iter().map(|(c, number)| (c.id.clone(), number)));
+                self.status.set(Place::Files, None);
+                self.written.extend(written.into_iter().map(|(c, number)| (c.id.clone(), number)));
                 if let Some(lasted) = self.trouble.leave(clock::mono()) {
                     let dir = self.config.dir.display();
                     Event::ExportWorks.say(
@@ -198,16 +164,7 @@ impl Export {
                 format_args!("files are not exported: {problem}; trying again all the time"),
             );
         }
-        self.status.set(Some(problem));
-    }
-}
-
-fn folder(dir: &Path, camera: &CameraId) -> PathBuf {
-    // The default camera is at the root, as it is in URLs.
-    if *camera == CameraId::default() {
-        dir.to_owned()
-    } else {
-        dir.join("cameras").join(camera.as_str())
+        self.status.set(Place::Files, Some(problem));
     }
 }
 
@@ -222,7 +179,7 @@ fn remove_private(dir: &Path, site: &Site) -> Result<(), (PathBuf, io::Error)> {
     }
     let (mut removed, mut outcome) = (Vec::new(), Ok(()));
     for camera in cameras.iter().filter(|camera| site.access.is_private(camera)) {
-        match remove_pictures(&folder(dir, camera), *camera == CameraId::default()) {
+        match remove_pictures(&dir.join(folder(camera)), *camera == CameraId::default()) {
             Ok(0) => {}
             Ok(_) => removed.push(camera.as_str()),
             Err(failed) => outcome = Err(failed),
@@ -245,7 +202,7 @@ fn remove_pictures(folder: &Path, at_root: bool) -> Result<usize, (PathBuf, io::
     let entries = fs::read_dir(folder).map_err(|error| (folder.to_owned(), error))?;
     for entry in entries.take(MAX_ENTRIES).flatten() {
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if is_file && entry.file_name().to_str().is_some_and(is_picture) {
+        if is_file && entry.file_name().to_str().is_some_and(is_ours) {
             let why = |error: io::Error| {
                 let what = format!("a private camera's, and can't be removed: {error}");
                 (entry.path(), io::Error::new(error.kind(), what))
@@ -263,10 +220,8 @@ fn is_folder(path: &Path) -> bool {
 }
 
 /// Whether the export gives files such names, or those that they have before they are whole.
-fn is_picture(name: &str) -> bool {
-    let whole = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp")).unwrap_or(name);
-    let size = whole.strip_prefix("live").and_then(|rest| rest.strip_suffix(".jpeg"));
-    size.is_some_and(|size| size.is_empty() || size.parse::<Size>().is_ok())
+fn is_ours(name: &str) -> bool {
+    is_picture(name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp")).unwrap_or(name))
 }
 
 fn write_all(dir: &Path, writes: &[Write], durable: bool) -> Result<(), (PathBuf, io::Error)> {
