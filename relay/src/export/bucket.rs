@@ -184,7 +184,8 @@ impl Export {
         }
         for (camera, held) in shown(&self.site) {
             for size in [None].into_iter().chain(self.config.sizes.iter().copied().map(Some)) {
-                let name = format!("{}{}", folder(&camera.id), file_name(size));
+                let folder = folder(&camera.id).map(|folder| folder + "/").unwrap_or_default();
+                let name = folder + &file_name(size);
                 let content = Content::Picture(Arc::clone(&camera), Arc::clone(&held), size);
                 contents.insert(name, (held.number, content));
             }

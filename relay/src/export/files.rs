@@ -88,7 +88,7 @@ impl Export {
                 continue;
             }
             written.push((Arc::clone(&camera), held.number));
-            let folder = self.config.dir.join(folder(&camera.id));
+            let folder = folder_in(&self.config.dir, &camera.id);
             let full = (None, held.full.jpeg.clone());
             let mut pictures = vec![full];
             for size in &self.config.sizes {
@@ -168,6 +168,10 @@ impl Export {
     }
 }
 
+fn folder_in(dir: &Path, camera: &CameraId) -> PathBuf {
+    folder(camera).map_or_else(|| dir.to_owned(), |folder| dir.join(folder))
+}
+
 /// What was exported of cameras that are private by now would be for everybody for ever.
 fn remove_private(dir: &Path, site: &Site) -> Result<(), (PathBuf, io::Error)> {
     let mut cameras = vec![CameraId::default()];
@@ -179,7 +183,7 @@ fn remove_private(dir: &Path, site: &Site) -> Result<(), (PathBuf, io::Error)> {
     }
     let (mut removed, mut outcome) = (Vec::new(), Ok(()));
     for camera in cameras.iter().filter(|camera| site.access.is_private(camera)) {
-        match remove_pictures(&dir.join(folder(camera)), *camera == CameraId::default()) {
+        match remove_pictures(&folder_in(dir, camera), *camera == CameraId::default()) {
             Ok(0) => {}
             Ok(_) => removed.push(camera.as_str()),
             Err(failed) => outcome = Err(failed),

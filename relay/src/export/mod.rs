@@ -93,9 +93,9 @@ fn shown(site: &Site) -> impl Iterator<Item = (Arc<Camera>, Arc<Held>)> {
     })
 }
 
-/// Where a camera's pictures are: the default one's are at the root, as in URLs.
-fn folder(camera: &CameraId) -> String {
-    if *camera == CameraId::default() { String::new() } else { format!("cameras/{camera}/") }
+/// Where a camera's pictures are: at the root those of the default one, as in URLs.
+fn folder(camera: &CameraId) -> Option<String> {
+    (*camera != CameraId::default()).then(|| format!("cameras/{camera}"))
 }
 
 fn file_name(size: Option<Size>) -> String {
@@ -134,7 +134,8 @@ mod tests {
             (garden, Some("800x600"), "cameras/garden/live800x600.jpeg"),
         ] {
             let size = size.map(|size| size.parse().unwrap());
-            assert_eq!(format!("{}{}", folder(&camera), file_name(size)), name);
+            let folder = folder(&camera).map(|folder| folder + "/").unwrap_or_default();
+            assert_eq!(folder + &file_name(size), name);
             assert_eq!(whose(name), Some(camera), "{name}");
         }
         for other in [

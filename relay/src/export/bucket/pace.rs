@@ -141,17 +141,19 @@ mod tests {
         let mut pace = Pace::new(EVERY, 1);
         let names: Vec<String> = (0..20).map(|n| format!("{n:02}")).collect();
         let all = |version| names.iter().map(|name| (name.clone(), version)).collect();
-        let mut seen = Vec::new();
+        let mut seen: Vec<Vec<String>> = Vec::new();
         for round in 0..50 {
             let now = at(round * 10_000);
             let begun = pace.begin(&all(round), now);
             assert_eq!(begun.len(), AT_ONCE);
             assert!(pace.begin(&all(round), now).is_empty(), "as many as may be");
             begun.iter().for_each(|name| pace.end(name, Stored(round), now));
-            seen.extend(begun);
+            seen.push(begun);
         }
-        let times = |name| seen.iter().filter(|seen| *seen == name).count();
-        assert!(names.iter().all(|name| (19..=21).contains(&times(name))));
+        // Twenty in eights: nobody waits for longer than three rounds.
+        for three in seen.windows(3) {
+            assert!(names.iter().all(|name| three.iter().any(|begun| begun.contains(name))));
+        }
     }
 
     #[test]
