@@ -210,7 +210,7 @@ events! {
     StoreDegraded, "store-degraded", ERROR, "b1e5be8026164c71a22673754bf8f5ae";
     /// They are kept again.
     StoreWorks, "store-works-again", INFO, "bfd9ca693f8548789329f5c2f2e736cf";
-    /// Files for a web server can't be written.
+    /// Files for a web server, or objects in a bucket, can't be written.
     ExportDegraded, "export-degraded", ERROR, "431cd4d78efe43eba99705e7dd41269e";
     /// They are written again.
     ExportWorks, "export-works-again", INFO, "273380319b9048228d7039b7994ec699";
