@@ -44,7 +44,7 @@ fn camera(relay: &Relay, id: &str) -> Program {
 fn status(relay: &Relay, key: &str) -> String {
     let status: Value =
         serde_json::from_slice(&get(relay.address, "/status.json").unwrap().body).unwrap();
-    status[key].as_str().unwrap_or_default().to_owned()
+    status.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 fn becomes(relay: &Relay, export: &str, problem: &str) {
