@@ -171,11 +171,10 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Runs the crowd and returns what it saw.
-pub(crate) fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
+/// All of them, each but the slow one with its readiness told.
+fn connect(options: &Options, epoll: &Epoll) -> Result<Vec<Viewer>, Box<dyn std::error::Error>> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
-    let epoll = Epoll::new(EpollCreateFlags::empty())?;
     let mut viewers = Vec::with_capacity(options.viewers);
     for number in 0..options.viewers {
         let viewer = Viewer::connect(options, number)?;
@@ -185,18 +184,46 @@ pub(crate) fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>
         }
         viewers.push(viewer);
     }
+    Ok(viewers)
+}
+
+/// Until when viewers of stills wait before they ask again. All wait equally long, so they wake in the order in which
+/// they began.
+#[derive(Debug, Default)]
+struct Resting(VecDeque<(u64, usize)>);
+
+impl Resting {
+    fn at_first(options: &Options) -> Resting {
+        if options.every == 0 {
+            return Resting::default();
+        }
+        let (began, all) = (now(), options.viewers);
+        let share = |number| options.every * MS * number as u64 / all as u64;
+        Resting((0..all).map(|number| (began + share(number), number)).collect())
+    }
+
+    fn wake(&mut self, viewers: &mut [Viewer], options: &Options) {
+        while let Some((until, number)) = self.0.front().copied()
+            && until <= now()
+        {
+            self.0.pop_front();
+            if let Some(viewer) = viewers.get_mut(number) {
+                viewer.ask(options);
+            }
+        }
+    }
+}
+
+/// Runs the crowd and returns what it saw.
+pub(crate) fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
+    let epoll = Epoll::new(EpollCreateFlags::empty())?;
+    let mut viewers = connect(options, &epoll)?;
     let mut buffer = vec![0; BUFFER];
     let (mut ages, mut slow_ages) = (Ages::default(), Ages::default());
     let start = now() + options.settle * SECOND;
     let end = start + options.seconds * SECOND;
     let mut slow_at = now();
-    // All rest equally long, so they wake in the order in which they began.
-    let mut resting: VecDeque<(u64, usize)> = VecDeque::new();
-    if options.every > 0 {
-        let (began, all) = (now(), options.viewers);
-        let share = |number| options.every * MS * number as u64 / all as u64;
-        resting.extend((0..all).map(|number| (began + share(number), number)));
-    }
+    let mut resting = Resting::at_first(options);
     let (mut cpu, mut bytes, mut started) = (0, 0_u64, false);
     let mut events = [EpollEvent::empty(); 256];
     loop {
@@ -222,17 +249,10 @@ pub(crate) fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>
             if viewer.ended {
                 epoll.delete(&viewer.stream)?;
             } else if std::mem::take(&mut viewer.rests) {
-                resting.push_back((now() + options.every * MS, number));
+                resting.0.push_back((now() + options.every * MS, number));
             }
         }
-        while let Some((until, number)) = resting.front().copied()
-            && until <= now()
-        {
-            resting.pop_front();
-            if let Some(viewer) = viewers.get_mut(number) {
-                viewer.ask(options);
-            }
-        }
+        resting.wake(&mut viewers, options);
         if let (Some(rate), Some(slow)) = (options.slow, viewers.first_mut()) {
             while slow_at <= now() {
                 slow_at += SLOW_EVERY;
