@@ -345,18 +345,17 @@ fn agent_and_relay_of_one_machine() {
     assert_eq!(ours(&container), before, "left behind");
 }
 
-fn extract(archive: &Path, folder: &Path) {
-    fs::create_dir(folder).unwrap();
-    let mut tar = Command::new("tar");
-    tar.arg("--extract").arg("--file").arg(archive).arg("--directory").arg(folder);
-    assert!(tar.status().unwrap().success());
-}
-
 /// As a runtime for containers starts it: by what the image says, as its user, in its files, and with nothing else.
 #[test]
 fn the_image_for_containers_takes_an_upload() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
+    let extract = |archive: &Path, folder: &Path| {
+        fs::create_dir(folder).unwrap();
+        let mut tar = Command::new("tar");
+        tar.arg("--extract").arg("--file").arg(archive).arg("--directory").arg(folder);
+        assert!(tar.status().unwrap().success());
+    };
     let mut oci = Command::new(of_repository("scripts/oci"));
     oci.args(["amd64", "--deb"]).arg(package("relay", OLD)).arg("--output").arg(path("dist"));
     let made = oci.output().unwrap();
