@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
 use stories::load::under_load;
 use stories::packages::{
     RELAY, SOON, VERSIONS, as_owner, install, make, nothing_fails, package, picture, property,
@@ -15,8 +17,8 @@ use stories::packages::{
 use stories::{PASSWORD, of_repository, test_card};
 use testbed::container::Container;
 use testbed::eventually::eventually;
-use testbed::http::get;
-use testbed::program::binary;
+use testbed::http::{get, request};
+use testbed::program::{Program, binary};
 
 const OLD: &str = VERSIONS[0];
 const NEW: &str = VERSIONS[1];
@@ -341,4 +343,67 @@ fn agent_and_relay_of_one_machine() {
     container.run("dpkg --purge stillwatch-agent && test ! -e /etc/stillwatch");
     nothing_fails(&container);
     assert_eq!(ours(&container), before, "left behind");
+}
+
+/// As a runtime for containers starts it: by what the image says, as its user, in its files, and with nothing else.
+#[test]
+fn the_image_for_containers_takes_an_upload() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let extract = |archive: &Path, folder: &Path| {
+        fs::create_dir(folder).unwrap();
+        let mut tar = Command::new("tar");
+        tar.arg("--extract").arg("--file").arg(archive).arg("--directory").arg(folder);
+        assert!(tar.status().unwrap().success());
+    };
+    let mut oci = Command::new(of_repository("scripts/oci"));
+    oci.args(["amd64", "--deb"]).arg(package("relay", OLD)).arg("--output").arg(path("dist"));
+    let made = oci.output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    extract(&path("dist").join(format!("stillwatch-relay_{OLD}_amd64.oci.tar")), &path("image"));
+    let json = |file: &Path| -> Value {
+        serde_json::from_slice(&fs::read(file).unwrap()).expect("it is JSON")
+    };
+    let blob = |of: &Value| {
+        let digest = of["digest"].as_str().unwrap().replace(':', "/");
+        path("image").join("blobs").join(digest)
+    };
+    let index = json(&path("image").join("index.json"));
+    let entry = &index["manifests"][0];
+    let name = entry["annotations"]["org.opencontainers.image.ref.name"].as_str();
+    assert_eq!(name, Some(&*format!("stillwatch-relay:{OLD}")));
+    let manifest = json(&blob(entry));
+    let config = &json(&blob(&manifest["config"]))["config"];
+    assert!(config["ExposedPorts"]["5000/tcp"].is_object(), "{config}");
+    assert_eq!(config["StopSignal"], "SIGTERM");
+    let revision = config["Labels"]["org.opencontainers.image.revision"].as_str();
+    assert_eq!(revision.map(str::len), Some(40), "{config}");
+    extract(&blob(&manifest["layers"][0]), &path("root"));
+
+    let text = |key: &str| config[key].as_str().unwrap().to_owned();
+    // For whoever gives it a volume (docs/packages.md).
+    assert_eq!(text("User"), "900:900");
+    let (user, group) =
+        text("User").split_once(':').map(|(u, g)| (u.to_owned(), g.to_owned())).unwrap();
+    let mut relay = Command::new("unshare");
+    relay
+        .arg(format!("--root={}", path("root").display()))
+        .arg(format!("--wd={}", text("WorkingDir")))
+        .args([format!("--setgid={group}"), format!("--setuid={user}")])
+        .arg(config["Entrypoint"][0].as_str().unwrap())
+        .env_clear()
+        .envs([("PASSWORD", PASSWORD), ("STILLWATCH_RELAY_LISTEN", "127.0.0.1:0")])
+        .envs(config["Env"].as_array().unwrap().iter().filter_map(|v| v.as_str()?.split_once('=')));
+    let mut relay = Program::start("relay", &mut relay);
+    relay.line("keeping frames in /var/lib/stillwatch-relay");
+    let line = relay.line("listening on ");
+    let address = line.rsplit(' ').next().unwrap().parse().unwrap();
+    let card = card();
+    let upload = format!("/?password={PASSWORD}");
+    let sent = request(address, "POST", &upload, &[("Content-Type", "image/jpeg")], &card);
+    assert_eq!(sent.unwrap().status(), 200);
+    assert_eq!(get(address, "/live.jpeg").unwrap().body, card);
+    assert!(relay.stop().success());
+    let kept = fs::metadata(path("root/var/lib/stillwatch-relay/stillwatch.db")).unwrap();
+    assert_eq!(kept.uid().to_string(), user);
 }

@@ -4,8 +4,9 @@
 //! smaller inverse transforms); what is left to the exact size is resampled. The EXIF orientation is
 //! not kept: cameras that hang upside down are turned where the picture is made.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use frame::jpeg::{JpegError, inspect};
 use turbojpeg::{Colorspace, Compressor, Decompressor, PixelFormat, ScalingFactor, Subsamp};
 
@@ -70,12 +71,10 @@ impl Worker {
         {
             return Err(ScaleError::TooLarge);
         }
-        let (format, pixel, bytes, subsamp) = match header.colorspace {
-            Colorspace::Gray => (PixelFormat::GRAY, PixelType::U8, 1, Subsamp::Gray),
+        let (format, bytes, subsamp) = match header.colorspace {
+            Colorspace::Gray => (PixelFormat::GRAY, 1, Subsamp::Gray),
             Colorspace::CMYK | Colorspace::YCCK => return Err(ScaleError::Print),
-            Colorspace::RGB | Colorspace::YCbCr => {
-                (PixelFormat::RGB, PixelType::U8x3, 3, Subsamp::Sub2x2)
-            }
+            Colorspace::RGB | Colorspace::YCbCr => (PixelFormat::RGB, 3, Subsamp::Sub2x2),
         };
         let (to_width, to_height) = (usize::from(width), usize::from(height));
         let enough = |factor: &&ScalingFactor| {
@@ -98,8 +97,10 @@ impl Worker {
         self.decompressor.decompress(jpeg, into)?;
         let exact = if (w, h) == (to_width, to_height) {
             decoded
+        } else if format == PixelFormat::GRAY {
+            self.resize::<U8>(&decoded, (w, h), (to_width, to_height))?
         } else {
-            self.resize(&decoded, (w, h), (width, height), pixel)?
+            self.resize::<U8x3>(&decoded, (w, h), (to_width, to_height))?
         };
         self.compressor.set_subsamp(subsamp)?;
         let image = turbojpeg::Image {
@@ -112,22 +113,26 @@ impl Worker {
         Ok(self.compressor.compress_to_vec(image)?)
     }
 
-    fn resize(
+    // The type of the pixels is known here, so that the program has the code for these two alone. That for pixels of
+    // floating-point numbers is one that LLVM 22 does not compile to the same instructions each time
+    // (docs/supply-chain.md).
+    fn resize<P: PixelTrait>(
         &mut self,
         pixels: &[u8],
         from: (usize, usize),
-        to: (u16, u16),
-        pixel: PixelType,
+        to: (usize, usize),
     ) -> Result<Vec<u8>, ScaleError> {
         let said = |error: &dyn std::fmt::Display| ScaleError::Resize(error.to_string());
         let side = |n: usize| u32::try_from(n).map_err(|_| ScaleError::TooLarge);
-        let source =
-            ImageRef::new(side(from.0)?, side(from.1)?, pixels, pixel).map_err(|e| said(&e))?;
-        let mut target = Image::new(to.0.into(), to.1.into(), pixel);
+        let source = TypedImageRef::<P>::from_buffer(side(from.0)?, side(from.1)?, pixels)
+            .map_err(|e| said(&e))?;
+        let mut resized = vec![0; to.0 * to.1 * size_of::<P>()];
+        let mut target = TypedImage::<P>::from_buffer(side(to.0)?, side(to.1)?, &mut resized)
+            .map_err(|e| said(&e))?;
         let algorithm = ResizeAlg::Convolution(FilterType::Bilinear);
         let options = ResizeOptions::new().resize_alg(algorithm);
-        self.resizer.resize(&source, &mut target, &options).map_err(|e| said(&e))?;
-        Ok(target.into_vec())
+        self.resizer.resize_typed(&source, &mut target, &options).map_err(|e| said(&e))?;
+        Ok(resized)
     }
 }
 

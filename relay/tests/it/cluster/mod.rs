@@ -1,6 +1,7 @@
 //! Several relays and the real NATS server: what one takes, all show.
 
 mod bus;
+mod examples;
 mod foreign;
 mod links;
 
