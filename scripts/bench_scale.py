@@ -49,9 +49,9 @@ def get_json(port, path):
 
 
 def states(relay):
-    """By camera: its state, and the relay that takes it if that is another."""
+    """By camera, of those that have a picture."""
     cameras = get_json(relay.port, "/status.json")["cameras"]
-    return {camera["camera"]: (camera["state"], camera.get("relay")) for camera in cameras}
+    return {camera["camera"]: camera["state"] for camera in cameras if camera["state"] != "empty"}
 
 
 def name(number):
@@ -157,8 +157,7 @@ class Crowd:
                 arrivals[place].append(first)
         gaps = []
         for times in arrivals.values():
-            times = sorted(times)
-            gaps.append(max((b - a for a, b in itertools.pairwise(times)), default=until_ - since))
+            gaps.append(max(b - a for a, b in itertools.pairwise(sorted([since, *times, until_]))))
         return max(gaps), sorted(gaps)[len(gaps) // 2]
 
     def __enter__(self):
@@ -299,7 +298,7 @@ class Bench(bench_relay.Bench):
 
     def known(self, relays, cameras):
         for relay in relays:
-            until(f"all cameras at {relay.name}", 30, lambda: len(states(relay)) >= len(cameras), 0.2)
+            until(f"all cameras at {relay.name}", 30, lambda: states(relay).keys() >= set(cameras), 0.2)
 
     def bus(self):
         cameras, fps = (20, 5) if self.options.quick else (50, 10)
@@ -444,7 +443,7 @@ class Bench(bench_relay.Bench):
                     return not waiting
 
                 until("all agents at another relay", 20, moved, 0.02)
-                live = lambda relay: all(states(relay)[one][0] == "live" for one in names)
+                live = lambda relay: all(states(relay)[one] == "live" for one in names)
                 shown += [until("all live", 10, lambda: live(relay) and time.monotonic() - began, 0.02) for relay in others]
                 old = relays[victim]
                 relays[victim] = self.relay(old.name, [nats], port=old.port)
@@ -508,8 +507,8 @@ class Bench(bench_relay.Bench):
             newest += [at / 1e9 - back for at in first.values()]
         stale, live = [], []
         for relay, mine in zip(relays, own):
-            others = lambda told: all((state == "stale") == (one not in mine) for one, (state, _) in told.items())
-            all_live = lambda told: all(state == "live" for state, _ in told.values())
+            others = lambda told: all((state == "stale") == (one not in mine) for one, state in told.items())
+            all_live = lambda told: all(state == "live" for state in told.values())
             stale.append(watch.first(gone, relay, others))
             live.append(watch.first(back, relay, all_live))
         honest = None not in stale and max(stale) < AWAY
@@ -629,7 +628,7 @@ class Bench(bench_relay.Bench):
     def wrong(self, relay, count, state_of):
         """How many cameras are missing, or in another state."""
         told = states(relay)
-        return sum(told.get(name(number), (None,))[0] != state_of(number) for number in range(count))
+        return sum(told.get(name(number)) != state_of(number) for number in range(count))
 
     def cdn(self):
         """Stills through nginx with the site of docs/nginx that keeps them, each client once a second."""

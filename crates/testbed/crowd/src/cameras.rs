@@ -24,7 +24,7 @@ const BUFFER: usize = 16 << 10;
 /// So long all of them together may take to connect.
 const CONNECT_WITHIN: u64 = 60 * SECOND;
 
-/// Before a picture: the head of a WebSocket frame of 64 bits' length with its mask, and the message's own.
+/// Before a picture: the longest head of a WebSocket frame with its mask, and the message's own.
 const BEFORE: usize = 14 + Head::LEN;
 
 /// Thousands of cameras, and how soon their pictures are acknowledged.
@@ -183,17 +183,29 @@ fn read_pictures(options: &Options) -> io::Result<Vec<Vec<u8>>> {
     files.into_iter().map(room).collect()
 }
 
-/// Makes a message of it: RFC 6455, 5.2, with a mask of zeros.
-fn stamp(message: &mut [u8], seq: u64, stamp: u64) -> Option<()> {
-    let (before, picture) = message.split_at_mut_checked(BEFORE)?;
-    let length = u64::try_from(Head::LEN + picture.len()).ok()?;
+/// Makes a message of it, and returns that: RFC 6455, 5.2, with a mask of zeros. A length has to be as short as it can be.
+fn stamped(room: &mut [u8], seq: u64, stamp: u64) -> Option<&[u8]> {
+    let (before, picture) = room.split_at_mut_checked(BEFORE)?;
+    let length = Head::LEN + picture.len();
+    let mut head = vec![0x82];
+    match u16::try_from(length) {
+        Ok(length) if length > 125 => {
+            head.push(0x80 | 126);
+            head.extend(length.to_be_bytes());
+        }
+        Ok(_) => return None,
+        Err(_) => {
+            head.push(0x80 | 127);
+            head.extend(u64::try_from(length).ok()?.to_be_bytes());
+        }
+    }
+    head.extend([0; 4]);
     let captured_us = i64::try_from(nanoseconds(ClockId::CLOCK_REALTIME) / 1_000).ok()?;
-    let head = Head { captured_us, seq, flags: Flags::default() };
-    before.get_mut(..2)?.copy_from_slice(&[0x82, 0x80 | 127]);
-    before.get_mut(2..10)?.copy_from_slice(&length.to_be_bytes());
-    before.get_mut(14..)?.copy_from_slice(&head.encode());
+    head.extend(Head { captured_us, seq, flags: Flags::default() }.encode());
     picture.get_mut(DIGITS..STAMPED)?.copy_from_slice(format!("{stamp:020}").as_bytes());
-    Some(())
+    let begin = BEFORE.checked_sub(head.len())?;
+    before.get_mut(begin..)?.copy_from_slice(&head);
+    room.get(begin..)
 }
 
 /// All of them, and whom to listen to.
@@ -261,8 +273,8 @@ impl Crowd {
             self.counts.skipped += 1;
             return Ok(());
         }
-        if stamp(picture, camera.seq, at).is_some() {
-            camera.send(picture, at);
+        if let Some(message) = stamped(picture, camera.seq, at) {
+            camera.send(message, at);
             self.counts.sent += 1;
         }
         self.listen(place)
@@ -343,17 +355,25 @@ mod tests {
 
     #[test]
     fn a_message_is_what_a_relay_and_a_viewer_read() {
-        let jpeg = [b"\xff\xd8\xff\xfe\x00\x1eSWSTAMP:".as_slice(), &[b'0'; 20], b"rest"].concat();
-        let mut message = [vec![0; BEFORE], jpeg].concat();
-        stamp(&mut message, 7, 42).unwrap();
-        let length = u64::try_from(message.len() - 14).unwrap();
-        assert_eq!(message[..2], [0x82, 0xff]);
-        assert_eq!(message[2..14], [&length.to_be_bytes()[..], &[0; 4]].concat());
-        let (head, picture) = Head::decode(message[14..].to_vec().into()).unwrap();
-        assert_eq!(head.seq, 7);
-        assert!(head.captured_us > 1_700_000_000_000_000);
-        assert!(picture.starts_with(b"\xff\xd8\xff\xfe\x00\x1eSWSTAMP:00000000000000000042rest"));
-        assert_eq!(stamp(&mut [0; 40], 0, 0), None, "no room for a stamp");
+        let jpeg = [b"\xff\xd8\xff\xfe\x00\x1eSWSTAMP:".as_slice(), &[b'0'; 20]].concat();
+        for (length, used) in [(200_u64, 8), (65_511, 8), (65_512, 14), (100_000, 14)] {
+            let mut room = [vec![0; BEFORE], jpeg.clone()].concat();
+            room.resize(BEFORE + usize::try_from(length).unwrap(), b'x');
+            let message = stamped(&mut room, 7, 42).unwrap();
+            assert_eq!(message.len(), used + room_of(length));
+            let told = (length + 24).to_be_bytes();
+            let (code, told) = if used == 8 { (0xfe, &told[6..]) } else { (0xff, &told[..]) };
+            assert_eq!(message[..used], [&[0x82, code], told, &[0; 4]].concat());
+            let (head, picture) = Head::decode(message[used..].to_vec().into()).unwrap();
+            assert_eq!(head.seq, 7);
+            assert!(head.captured_us > 1_700_000_000_000_000);
+            assert!(picture.starts_with(b"\xff\xd8\xff\xfe\x00\x1eSWSTAMP:00000000000000000042x"));
+        }
+        assert_eq!(stamped(&mut [0; 40], 0, 0), None, "no room for a stamp");
+    }
+
+    fn room_of(length: u64) -> usize {
+        Head::LEN + usize::try_from(length).unwrap()
     }
 
     #[test]
