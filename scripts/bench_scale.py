@@ -580,7 +580,8 @@ class Bench(bench_relay.Bench):
             stack.enter_context(servers)
             relay = stack.enter_context(self.relay("home", nodes, **keys))
             edge = [stack.enter_context(self.relay("edge", nodes, "edge", **keys))] if bus else []
-            more = ["--quiet-after", str(4 * every), "--quiet-every", "3"]
+            # One of them is the camera that each relay has.
+            more = ["--default", "--quiet-after", str(4 * every), "--quiet-every", "3"]
             began = time.monotonic()
             feed = stack.enter_context(
                 Cameras(self, relay, count, 1 / every, 9 * every + 12, 0, self.small, more)
@@ -628,7 +629,8 @@ class Bench(bench_relay.Bench):
     def wrong(self, relay, count, state_of):
         """How many cameras are missing, or in another state."""
         told = states(relay)
-        return sum(told.get(name(number)) != state_of(number) for number in range(count))
+        names = ["default", *map(name, range(1, count))]
+        return sum(told.get(one) != state_of(number) for number, one in enumerate(names))
 
     def cdn(self):
         """Stills through nginx with the site of docs/nginx that keeps them, each client once a second."""

@@ -41,6 +41,9 @@ pub struct Options {
     /// The number of the first
     #[arg(long, default_value_t = 0)]
     first: usize,
+    /// The first is the camera `default`, which each relay has
+    #[arg(long)]
+    default: bool,
     /// Pictures of each in a second
     #[arg(long)]
     fps: f64,
@@ -82,14 +85,14 @@ struct Camera {
 }
 
 impl Camera {
-    fn connect(options: &Options, number: usize) -> io::Result<Camera> {
-        let Options { address, password, .. } = options;
+    fn connect(options: &Options, place: usize) -> io::Result<Camera> {
+        let Options { address, password, first, default, .. } = options;
+        let id = if *default && place == 0 { "default".to_owned() } else { name(first + place) };
         let mut stream = TcpStream::connect(address)?;
         let request = format!(
-            "GET /cameras/{}/upload.ws HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET /cameras/{id}/upload.ws HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
              Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\nAuthorization: Bearer {password}\r\n{BOOT}: {:016x}\r\n\r\n",
-            name(number),
             nanoseconds(ClockId::CLOCK_REALTIME)
         );
         stream.set_nodelay(true)?;
@@ -221,7 +224,7 @@ impl Crowd {
         let epoll = Epoll::new(EpollCreateFlags::empty())?;
         let mut cameras = Vec::with_capacity(options.cameras);
         for place in 0..options.cameras {
-            let camera = Camera::connect(options, options.first + place)?;
+            let camera = Camera::connect(options, place)?;
             epoll.add(&camera.stream, EpollEvent::new(EpollFlags::EPOLLIN, place as u64))?;
             cameras.push(camera);
         }
