@@ -32,9 +32,13 @@ def until(what, seconds, look, pause=0.05):
     raise Failed(f"{what}: not within {seconds} s")
 
 
-def get_json(port, path):
+def get(port, path):
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-        return json.load(answer)
+        return answer.read()
+
+
+def get_json(port, path):
+    return json.loads(get(port, path))
 
 
 def states(relay):
@@ -217,8 +221,7 @@ class Watch(threading.Thread):
                 told = None
                 try:
                     for camera in self.stills:
-                        path = f"http://127.0.0.1:{relay.port}/cameras/{camera}/live.jpeg"
-                        urllib.request.urlopen(path, timeout=2).read()
+                        get(relay.port, f"/cameras/{camera}/live.jpeg")
                         self.answered += 1
                     told = states(relay)
                 except (OSError, ValueError):

@@ -17,6 +17,7 @@ from bench_cluster import (
     Nats,
     Usage,
     Watch,
+    get,
     get_json,
     listed,
     name,
@@ -394,15 +395,22 @@ class Bench(bench_relay.Bench):
             time.sleep(4)
             third = lambda number: "live" if number % 3 else "stale"
             wrong += [self.wrong(one, count, third) for one in [relay, *edge]]
+            before = [memory(one.pid, "VmHWM") for one in (relay, *edge)]
+            # As Prometheus does.
+            asked = time.monotonic()
+            scraped = len(get(relay.port, "/metrics"))
+            scrape = time.monotonic() - asked
+            for one in edge:
+                get(one.port, "/metrics")
             fed = feed.end()
-            peak = memory(relay.pid, "VmHWM")
-            more = {"edge": memory(edge[0].pid, "VmHWM"), "nats": memory(nodes[0].pid, "VmHWM")} if bus else {}
+            peaks = [memory(one.pid, "VmHWM") for one in (relay, *edge, *nodes)]
         with_ = "with the bus and an edge" if bus else "without a bus"
         self.row(
-            f"{count:,} cameras at one relay, {with_}: peak memory with all their pictures of {SMALL_BYTES // 1000} KB",
-            f"{peak:.0f} MiB" + (f" (edge {more['edge']:.0f}, NATS {more['nats']:.0f} MiB)" if bus else ""),
+            f"{count:,} cameras at one relay, {with_}: peak memory with all their pictures of {SMALL_BYTES // 1000} KB, and one "
+            "scrape of its metrics",
+            f"{peaks[0]:.0f} MiB" + (f" (edge {peaks[1]:.0f}, NATS {peaks[2]:.0f} MiB)" if bus else ""),
             "below 1 GB",
-            peak * 2**20 < 1e9,
+            peaks[0] * 2**20 < 1e9,
         )
         self.row(
             f"the same: states that are wrong, of {len(wrong)} x {count:,}: all live, still live shortly before their patience "
@@ -416,8 +424,10 @@ class Bench(bench_relay.Bench):
             f"five of these, a picture is written to the database every {10 * every} s. {fed['sent']} frames; {fed['skipped']} "
             f"left out because the one before was not acknowledged; acknowledged p50 / p99 / max "
             f"{fed['acknowledged_p50_ms']:.1f} / {fed['acknowledged_p99_ms']:.1f} / {fed['acknowledged_max_ms']:.1f} ms. "
-            f"All connected after {connecting:.1f} s. Resident after three rounds {resident:.0f} MiB. Processor at "
-            f"{count / every:.0f} frames/s, of one core together: {usage}."
+            f"All connected after {connecting:.1f} s. Resident after three rounds {resident:.0f} MiB; peak before the scrape "
+            + ", edge ".join(f"{mib:.0f} MiB" for mib in before)
+            + f". A scrape is {scraped / 1e6:.1f} MB, and takes {scrape:.1f} s. Processor at {count / every:.0f} frames/s, of "
+            f"one core together: {usage}."
         )
 
     def wrong(self, relay, count, state_of):
