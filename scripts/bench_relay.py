@@ -20,10 +20,10 @@ PICTURES = 8
 PASSWORD = "bench"
 
 
-def pictures(folder):
-    """1280x720 JPEGs of PICTURE_BYTES each, that can be decoded, with room for a stamp."""
+def pictures(folder, size="1280x720", length=PICTURE_BYTES):
+    """JPEGs of that many bytes each, that can be decoded, with room for a stamp."""
     subprocess.run(
-        ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=5"]
+        ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", f"testsrc2=size={size}:rate=5"]
         + ["-frames:v", str(PICTURES), "-q:v", "8", str(folder / "raw%d.jpeg")],
         check=True,
     )
@@ -33,9 +33,9 @@ def pictures(folder):
         raw.unlink()
         stamp = b"SWSTAMP:" + b"0" * 20
         head = b"\xff\xd8" + b"\xff\xfe" + (len(stamp) + 2).to_bytes(2, "big") + stamp
-        missing = PICTURE_BYTES - len(head) - (len(jpeg) - 2)
+        missing = length - len(head) - (len(jpeg) - 2)
         if missing < 4:
-            sys.exit(f"the pictures are larger than {PICTURE_BYTES} bytes")
+            sys.exit(f"the pictures are larger than {length} bytes")
         padding = b"\xff\xfe" + (missing - 2).to_bytes(2, "big") + b"p" * (missing - 4)
         (folder / f"{number}.jpg").write_bytes(head + padding + jpeg[2:])
 

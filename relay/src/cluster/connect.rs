@@ -18,6 +18,10 @@ use super::{ClusterConfig, Login, Trouble};
 /// How long one server may take to answer.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 
+/// How long a question before the first frame may take: a stream without a leader does not answer, and goes on not
+/// answering what was asked before it had one.
+const BEGIN_WITHIN: Duration = Duration::from_secs(2);
+
 /// How long any question may take.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -121,7 +125,11 @@ pub(super) async fn stream(
     config: &ClusterConfig,
 ) -> Result<Stream<Info>, Trouble> {
     let name = config.stream.as_str();
-    let found = match context.get_stream(name).await {
+    let asking = tokio::time::timeout(BEGIN_WITHIN, context.get_stream(name)).await;
+    let Ok(answer) = asking else {
+        return Err(Trouble::away(format!("stream \"{name}\": no answer")));
+    };
+    let found = match answer {
         Ok(found) => found,
         Err(error) => match error.kind() {
             GetStreamErrorKind::JetStream(ref why)
@@ -201,7 +209,7 @@ pub(super) async fn announcements(
         ..push::Config::default()
     };
     let none = |why: &str| Trouble::away(format!("no announcements of frames: {why}"));
-    match tokio::time::timeout(ANSWER_WITHIN, stream.create_consumer(consumer)).await {
+    match tokio::time::timeout(BEGIN_WITHIN, stream.create_consumer(consumer)).await {
         Ok(Ok(consumer)) => Ok(consumer.cached_info().num_pending),
         Ok(Err(error)) => Err(none(&causes(&error))),
         Err(_) => Err(none("no answer")),

@@ -4,7 +4,10 @@
 //! `SWSTAMP:` and 20 digits, nanoseconds of `CLOCK_MONOTONIC`.
 
 /// SOI, marker and length, `SWSTAMP:`, 20 digits.
-const STAMPED: usize = 34;
+pub(crate) const STAMPED: usize = 34;
+
+/// Where the digits begin.
+pub(crate) const DIGITS: usize = 14;
 
 const MAGIC: &[u8] = b"SWSTAMP:";
 
@@ -17,8 +20,11 @@ const MESSAGE_HEAD: usize = 24;
 /// What is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Kind {
+    /// `live.mjpeg`.
     Mjpeg,
+    /// `live.ws`.
     Ws,
+    /// `live.jpeg`, again and again.
     Still,
 }
 
@@ -36,6 +42,8 @@ pub(crate) enum Event {
         seq: u64,
     },
     Ping(Vec<u8>),
+    /// What the other end says beside frames.
+    Text(String),
     /// The other end said goodbye.
     Closed,
 }
@@ -176,6 +184,7 @@ impl Parser {
     fn control(&mut self, opcode: u8, on: &mut impl FnMut(Event)) {
         let kept = std::mem::take(&mut self.kept);
         match opcode {
+            1 => on(Event::Text(String::from_utf8_lossy(&kept).into_owned())),
             8 => on(Event::Closed),
             9 => on(Event::Ping(kept)),
             _ => {}
@@ -267,10 +276,10 @@ mod tests {
             }
             let frame = |seq| Event::Frame { stamp: Some(seq * 10), seq };
             let answered = Event::Answered { status: 101, etag: None };
-            let ping = Event::Ping(b"!".to_vec());
+            let (text, ping) = (Event::Text("{}".to_owned()), Event::Ping(b"!".to_vec()));
             assert_eq!(
                 found,
-                [answered, ping, frame(3), frame(4), frame(5), Event::Closed],
+                [answered, text, ping, frame(3), frame(4), frame(5), Event::Closed],
                 "{cut}"
             );
         }

@@ -1,21 +1,20 @@
-//! The connections and what they measure.
+//! Viewers, and how old what they see is.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::time::{ClockId, clock_gettime};
+use nix::time::ClockId;
 use serde_json::{Value, json};
 
-use crate::Options;
 use crate::parse::{Event, Kind, Parser};
+use crate::{SECOND, allow_files, at, masked, ms, nanoseconds, now};
 
 /// One buffer for all connections.
 const BUFFER: usize = 256 << 10;
-
-const SECOND: u64 = 1_000_000_000;
 
 /// A millisecond.
 const MS: u64 = SECOND / 1_000;
@@ -23,15 +22,61 @@ const MS: u64 = SECOND / 1_000;
 /// A slow viewer reads so often.
 const SLOW_EVERY: u64 = SECOND / 25;
 
-/// Ages of one group, in nanoseconds, with the time at which they were seen.
-#[derive(Debug, Default)]
-struct Ages(Vec<(u64, u64)>);
+/// Thousands of viewers, and how old what they see is.
+#[derive(Debug, clap::Parser)]
+pub struct Options {
+    /// What they look at
+    #[arg(long)]
+    kind: Kind,
+    /// HOST:PORT
+    #[arg(long)]
+    address: SocketAddr,
+    /// Paths, given to the viewers in turn
+    #[arg(long, required = true, value_delimiter = ',')]
+    paths: Vec<String>,
+    #[arg(long)]
+    viewers: usize,
+    /// How long to measure, after --settle seconds
+    #[arg(long)]
+    seconds: u64,
+    #[arg(long, default_value_t = 2)]
+    settle: u64,
+    /// The first viewer reads only this many bytes a second
+    #[arg(long)]
+    slow: Option<u64>,
+    /// Stills: ask with If-None-Match
+    #[arg(long)]
+    conditional: bool,
+    /// Stills: each viewer waits for so many milliseconds before it asks again, and they begin spread over that time
+    #[arg(long, default_value_t = 0)]
+    every: u64,
+    /// Write a line for each path and frame to this file: the path's place, the stamp, when the first and when the last
+    /// viewer had it (ns), and how many had
+    #[arg(long)]
+    seen: Option<PathBuf>,
+}
+
+/// A frame that somebody saw.
+#[derive(Debug, Clone, Copy)]
+struct Sight {
+    /// The place of its path.
+    path: usize,
+    stamp: u64,
+    at: u64,
+}
+
+impl Sight {
+    fn age(&self) -> u64 {
+        self.at.saturating_sub(self.stamp)
+    }
+}
 
 #[derive(Debug)]
 struct Viewer {
     stream: TcpStream,
     parser: Parser,
     path: String,
+    place: usize,
     etag: Option<String>,
     began: u64,
     first: Option<u64>,
@@ -44,21 +89,12 @@ struct Viewer {
     ended: bool,
 }
 
-fn nanoseconds(clock: ClockId) -> u64 {
-    let time = clock_gettime(clock).map_or(std::time::Duration::ZERO, std::time::Duration::from);
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn now() -> u64 {
-    nanoseconds(ClockId::CLOCK_MONOTONIC)
-}
-
 impl Viewer {
     fn connect(options: &Options, number: usize) -> io::Result<Viewer> {
         let began = now();
         let mut stream = TcpStream::connect(options.address)?;
-        let path = options.paths.get(number % options.paths.len().max(1)).cloned();
-        let path = path.unwrap_or_default();
+        let place = number % options.paths.len().max(1);
+        let path = options.paths.get(place).cloned().unwrap_or_default();
         let request = match options.kind {
             // HTTP/1.0 gets the parts without chunks around them.
             Kind::Mjpeg => format!("GET {path} HTTP/1.0\r\nHost: bench\r\n\r\n"),
@@ -79,6 +115,7 @@ impl Viewer {
             stream,
             parser: Parser::new(options.kind),
             path,
+            place,
             etag: None,
             began,
             first: None,
@@ -91,7 +128,7 @@ impl Viewer {
     }
 
     /// Reads up to the buffer's length once; returns how much there was.
-    fn read(&mut self, options: &Options, buffer: &mut [u8], ages: &mut Ages) -> usize {
+    fn read(&mut self, options: &Options, buffer: &mut [u8], seen: &mut Vec<Sight>) -> usize {
         let n = match self.stream.read(buffer) {
             Ok(0) => {
                 self.ended = true;
@@ -110,12 +147,12 @@ impl Viewer {
             self.ended = true;
         }
         for event in events {
-            self.on(event, options, ages);
+            self.on(event, options, seen);
         }
         n
     }
 
-    fn on(&mut self, event: Event, options: &Options, ages: &mut Ages) {
+    fn on(&mut self, event: Event, options: &Options, seen: &mut Vec<Sight>) {
         let answer = match event {
             Event::Answered { status, etag } => {
                 self.unchanged = status == 304;
@@ -126,6 +163,7 @@ impl Viewer {
                 self.ended = true;
                 return;
             }
+            Event::Text(_) => return,
             Event::Ping(payload) => masked(0x8a, &payload),
             Event::Frame { stamp, seq } => {
                 let at = now();
@@ -133,7 +171,7 @@ impl Viewer {
                 self.frames += 1;
                 self.not_modified += u64::from(self.unchanged);
                 if let Some(stamp) = stamp {
-                    ages.0.push((at, at.saturating_sub(stamp)));
+                    seen.push(Sight { path: self.place, stamp, at });
                 }
                 match options.kind {
                     Kind::Mjpeg => return,
@@ -163,18 +201,8 @@ impl Viewer {
     }
 }
 
-/// A client's frame, with a mask of zeros: RFC 6455 wants one, and does not say which.
-fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(payload.len().min(125)).unwrap_or(125);
-    let mut frame = vec![first, 0x80 | length, 0, 0, 0, 0];
-    frame.extend(payload.get(..usize::from(length)).unwrap_or_default());
-    frame
-}
-
-/// All of them, each but the slow one with its readiness told.
-fn connect(options: &Options, epoll: &Epoll) -> Result<Vec<Viewer>, Box<dyn std::error::Error>> {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+fn connect_all(options: &Options) -> Result<(Epoll, Vec<Viewer>), Box<dyn std::error::Error>> {
+    let epoll = Epoll::new(EpollCreateFlags::empty())?;
     let mut viewers = Vec::with_capacity(options.viewers);
     for number in 0..options.viewers {
         let viewer = Viewer::connect(options, number)?;
@@ -184,46 +212,31 @@ fn connect(options: &Options, epoll: &Epoll) -> Result<Vec<Viewer>, Box<dyn std:
         }
         viewers.push(viewer);
     }
-    Ok(viewers)
+    Ok((epoll, viewers))
 }
 
-/// Until when viewers of stills wait before they ask again. All wait equally long, so they wake in the order in which
-/// they began.
-#[derive(Debug, Default)]
-struct Resting(VecDeque<(u64, usize)>);
-
-impl Resting {
-    fn at_first(options: &Options) -> Resting {
-        if options.every == 0 {
-            return Resting::default();
-        }
-        let (began, all) = (now(), options.viewers);
-        let share = |number| options.every * MS * number as u64 / all as u64;
-        Resting((0..all).map(|number| (began + share(number), number)).collect())
-    }
-
-    fn wake(&mut self, viewers: &mut [Viewer], options: &Options) {
-        while let Some((until, number)) = self.0.front().copied()
-            && until <= now()
-        {
-            self.0.pop_front();
-            if let Some(viewer) = viewers.get_mut(number) {
-                viewer.ask(options);
-            }
-        }
-    }
+/// When each asks first, with [`Options::every`].
+fn in_turn(options: &Options) -> VecDeque<(u64, usize)> {
+    let (began, all) = (now(), options.viewers);
+    let share = |number| options.every * MS * number as u64 / all as u64;
+    let asks = if options.every > 0 { 0..all } else { 0..0 };
+    asks.map(|number| (began + share(number), number)).collect()
 }
 
 /// Runs the crowd and returns what it saw.
-pub(crate) fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
-    let epoll = Epoll::new(EpollCreateFlags::empty())?;
-    let mut viewers = connect(options, &epoll)?;
+///
+/// # Errors
+/// It can't connect, or can't write what was seen.
+pub fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>> {
+    allow_files()?;
+    let (epoll, mut viewers) = connect_all(options)?;
     let mut buffer = vec![0; BUFFER];
-    let (mut ages, mut slow_ages) = (Ages::default(), Ages::default());
+    let (mut seen, mut slow_seen) = (Vec::new(), Vec::new());
     let start = now() + options.settle * SECOND;
     let end = start + options.seconds * SECOND;
     let mut slow_at = now();
-    let mut resting = Resting::at_first(options);
+    // All rest equally long, so they wake in the order in which they began.
+    let mut resting = in_turn(options);
     let (mut cpu, mut bytes, mut started) = (0, 0_u64, false);
     let mut events = [EpollEvent::empty(); 256];
     loop {
@@ -234,7 +247,7 @@ pub(crate) fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>
         if !started && at >= start {
             started = true;
             (cpu, bytes) = (nanoseconds(ClockId::CLOCK_PROCESS_CPUTIME_ID), 0);
-            ages.0.clear();
+            seen.clear();
             for viewer in &mut viewers {
                 (viewer.frames, viewer.not_modified) = (0, 0);
             }
@@ -245,31 +258,56 @@ pub(crate) fn run(options: &Options) -> Result<Value, Box<dyn std::error::Error>
         for event in events.get(..n).unwrap_or_default() {
             let number = usize::try_from(event.data())?;
             let Some(viewer) = viewers.get_mut(number) else { continue };
-            bytes += viewer.read(options, &mut buffer, &mut ages) as u64;
+            bytes += viewer.read(options, &mut buffer, &mut seen) as u64;
             if viewer.ended {
                 epoll.delete(&viewer.stream)?;
             } else if std::mem::take(&mut viewer.rests) {
-                resting.0.push_back((now() + options.every * MS, number));
+                resting.push_back((now() + options.every * MS, number));
             }
         }
-        resting.wake(&mut viewers, options);
+        while let Some((until, number)) = resting.front().copied()
+            && until <= now()
+        {
+            resting.pop_front();
+            if let Some(viewer) = viewers.get_mut(number) {
+                viewer.ask(options);
+            }
+        }
         if let (Some(rate), Some(slow)) = (options.slow, viewers.first_mut()) {
             while slow_at <= now() {
                 slow_at += SLOW_EVERY;
                 let quota = usize::try_from(rate * SLOW_EVERY / SECOND)?;
                 let window = buffer.get_mut(..quota).unwrap_or_default();
-                slow.read(options, window, &mut slow_ages);
+                slow.read(options, window, &mut slow_seen);
             }
         }
     }
     let cpu = nanoseconds(ClockId::CLOCK_PROCESS_CPUTIME_ID).saturating_sub(cpu);
-    let measured = Measured { ages, slow_ages, cpu, bytes, start };
+    if let Some(file) = &options.seen {
+        std::fs::write(file, lines(&seen))?;
+    }
+    let measured = Measured { seen, slow_seen, cpu, bytes, start };
     Ok(report(options, &viewers, measured))
 }
 
+/// See [`Options::seen`].
+fn lines(seen: &[Sight]) -> String {
+    let mut frames: BTreeMap<(usize, u64), (u64, u64, u64)> = BTreeMap::new();
+    for Sight { path, stamp, at } in seen {
+        let (_, last, count) = frames.entry((*path, *stamp)).or_insert((*at, *at, 0));
+        (*last, *count) = (*at, *count + 1);
+    }
+    let mut lines = String::new();
+    for ((path, stamp), (first, last, count)) in frames {
+        // A string takes all there is memory for.
+        let _ = writeln!(lines, "{path} {stamp} {first} {last} {count}");
+    }
+    lines
+}
+
 struct Measured {
-    ages: Ages,
-    slow_ages: Ages,
+    seen: Vec<Sight>,
+    slow_seen: Vec<Sight>,
     cpu: u64,
     bytes: u64,
     start: u64,
@@ -285,13 +323,12 @@ fn report(options: &Options, viewers: &[Viewer], measured: Measured) -> Value {
     let connects = fast.iter().filter_map(|v| Some(v.first?.saturating_sub(v.began)));
     let mut connects: Vec<u64> = connects.collect();
     connects.sort_unstable();
-    let ms = |ns: u64| ns as f64 / 1e6;
-    let mut ages: Vec<u64> = measured.ages.0.iter().map(|(_, age)| *age).collect();
+    let mut ages: Vec<u64> = measured.seen.iter().map(Sight::age).collect();
     ages.sort_unstable();
     let late = measured.start + options.seconds * SECOND * 2 / 3;
-    let slow = measured.slow_ages.0.iter();
-    let slow_max = slow.clone().map(|(_, age)| *age).max();
-    let slow_late = slow.filter(|(when, _)| *when >= late).map(|(_, age)| *age).max();
+    let slow = measured.slow_seen.iter();
+    let slow_max = slow.clone().map(Sight::age).max();
+    let slow_late = slow.filter(|sight| sight.at >= late).map(Sight::age).max();
     json!({
         "viewers": fast.len(),
         "ended": viewers.iter().filter(|viewer| viewer.ended).count(),
@@ -307,20 +344,20 @@ fn report(options: &Options, viewers: &[Viewer], measured: Measured) -> Value {
         "first_frame_p99_ms": ms(at(&connects, 0.99)),
         "slow_max_ms": slow_max.map(ms),
         "slow_late_max_ms": slow_late.map(ms),
-        "slow_frames": measured.slow_ages.0.len(),
+        "slow_frames": measured.slow_seen.len(),
         "megabytes_per_second": measured.bytes as f64 / seconds / 1e6,
         "cpu_percent": measured.cpu as f64 / seconds / 1e7,
     })
 }
 
-/// The value at a quantile; 0 if there is none.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "an index of a quantile from 0 to 1"
-)]
-fn at(sorted: &[u64], quantile: f64) -> u64 {
-    let last = sorted.len().saturating_sub(1) as f64;
-    sorted.get((last * quantile) as usize).copied().unwrap_or(0)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_one_line_whoever_sees_it() {
+        let sight = |path, stamp, at| Sight { path, stamp, at };
+        let seen = [sight(0, 5, 7), sight(1, 5, 8), sight(0, 6, 9), sight(0, 5, 11)];
+        assert_eq!(lines(&seen), "0 5 7 11 2\n0 6 9 9 1\n1 5 8 8 1\n");
+    }
 }
