@@ -41,7 +41,9 @@ pub(crate) fn refused(refusal: &Refusal) -> Response {
             set(&mut response, WWW_AUTHENTICATE, "Bearer realm=\"stillwatch\"");
             return response;
         }
-        Refused::Signature | Refused::OtherSite | Refused::NotHere => StatusCode::FORBIDDEN,
+        Refused::Signature | Refused::OtherSite | Refused::NotHere | Refused::Private => {
+            StatusCode::FORBIDDEN
+        }
         Refused::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Refused::TooFast | Refused::Throttled => {
             return retry(line(StatusCode::TOO_MANY_REQUESTS, &refusal.line));

@@ -150,6 +150,8 @@ impl Site {
         };
         let private = views.as_ref().is_some_and(|id| self.access.is_private(id));
         let mut response = match &views {
+            // It is as if it did not exist.
+            Some(id) if self.access.is_hidden(id) => unknown(id),
             Some(id) if !eyes.sees(&self.access, id) => eyes.refusal(&self.access, Some(id)),
             _ => self.look(target, path.as_str(), request, &eyes).await,
         };

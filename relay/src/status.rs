@@ -29,15 +29,8 @@ struct Health {
     #[serde(flatten)]
     keeping: Keeping,
     /// With other relays.
-    #[serde(flatten)]
-    sharing: Option<Sharing>,
-}
-
-#[derive(Serialize)]
-struct Sharing {
-    cluster: &'static str,
-    /// What is wrong with it, and what to do.
-    cluster_problem: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -130,11 +123,10 @@ struct Uploads {
 /// The process works if it can say so; a store in trouble is told, and is no reason to restart.
 pub(crate) fn health(store: &Store, cluster: Option<&Cluster>) -> Response {
     let (version, instance) = (version::full(), instance());
-    let sharing = cluster.map(Cluster::health);
-    let sharing = sharing.map(|(cluster, cluster_problem)| Sharing { cluster, cluster_problem });
+    let cluster = cluster.map(|cluster| cluster.health().0);
     respond::json(
         StatusCode::OK,
-        &Health { status: "ok", version, instance, keeping: keeping(store), sharing },
+        &Health { status: "ok", version, instance, keeping: keeping(store), cluster },
     )
 }
 

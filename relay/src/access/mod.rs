@@ -19,11 +19,11 @@ mod throttle;
 mod used;
 pub(crate) mod viewing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, RwLock};
 use std::{io, thread as threads};
 
 use frame::CameraId;
@@ -81,6 +81,8 @@ pub(crate) struct Access {
     owner: Option<Padded>,
     view: Option<Padded>,
     view_own: BTreeMap<CameraId, Padded>,
+    /// Private at another relay, and nobody here knows for whom.
+    hidden: RwLock<BTreeSet<CameraId>>,
     pub hosts: Hosts,
     shared: Arc<Shared>,
     mail: SyncSender<Letter>,
@@ -122,6 +124,7 @@ impl Access {
             secrets.iter().filter_map(|(id, secret)| Some((id.clone(), padded(secret)?))).collect()
         };
         let access = Access {
+            hidden: RwLock::default(),
             relay: config.password.as_ref().and_then(padded),
             own: all(&config.own),
             owner: config.owner.as_ref().and_then(padded),

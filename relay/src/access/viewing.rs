@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use frame::CameraId;
@@ -20,6 +20,9 @@ use super::throttle::Verdict;
 use super::{Access, basic, too_many};
 use crate::password::Padded;
 use crate::respond::{self, Response};
+
+/// `relay.max_cameras` is no more (config/keys.rs).
+const MOST_HIDDEN: usize = 10_000;
 
 /// How often a stream looks whether its link is still good.
 const LOOK: Duration = Duration::from_secs(5);
@@ -92,12 +95,36 @@ fn cookie_name(camera: &CameraId) -> String {
 impl Access {
     /// Whether a camera's pictures are not for everybody.
     pub(crate) fn is_private(&self, camera: &CameraId) -> bool {
+        self.knows_viewers(camera) || self.is_hidden(camera)
+    }
+
+    /// Whether it is known here who may see a camera, of which not everybody may.
+    pub(crate) fn knows_viewers(&self, camera: &CameraId) -> bool {
         self.view.is_some() || self.view_own.contains_key(camera)
+    }
+
+    /// Whether a camera is private at another relay, and nobody here knows for whom: then for nobody.
+    pub(crate) fn is_hidden(&self, camera: &CameraId) -> bool {
+        self.hidden.read().unwrap_or_else(PoisonError::into_inner).contains(camera)
+    }
+
+    /// Hides a camera, or not any more. As many as a relay may have cameras, at most.
+    pub(crate) fn hide(&self, camera: &CameraId, hide: bool) {
+        if self.is_hidden(camera) == hide {
+            return;
+        }
+        let mut hidden = self.hidden.write().unwrap_or_else(PoisonError::into_inner);
+        if !hide {
+            hidden.remove(camera);
+        } else if hidden.len() < MOST_HIDDEN {
+            hidden.insert(camera.clone());
+        }
     }
 
     /// Whether anything is not for everybody.
     pub(crate) fn has_private(&self) -> bool {
-        self.view.is_some() || !self.view_own.is_empty()
+        let hidden = || !self.hidden.read().unwrap_or_else(PoisonError::into_inner).is_empty();
+        self.view.is_some() || !self.view_own.is_empty() || hidden()
     }
 
     fn check_link(&self, text: &str) -> Option<Link> {
@@ -204,6 +231,9 @@ impl Access {
 
 impl Eyes {
     pub(crate) fn sees(&self, access: &Access, camera: &CameraId) -> bool {
+        if access.is_hidden(camera) {
+            return false;
+        }
         if self.all || self.link(camera).is_some() {
             return true;
         }

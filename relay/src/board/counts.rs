@@ -9,6 +9,8 @@ use crate::metrics::{CameraMetrics, Kind, Refusals};
 pub(crate) enum Refused {
     /// This relay takes no uploads.
     NotHere,
+    /// The camera is private at another relay, and not known for whom here.
+    Private,
     /// A wrong `?password=`, or none at all.
     Password,
     /// A wrong `Authorization: Bearer`.
@@ -40,8 +42,9 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    pub(crate) const ALL: [Refused; 15] = [
+    pub(crate) const ALL: [Refused; 16] = [
         Refused::NotHere,
+        Refused::Private,
         Refused::Password,
         Refused::Token,
         Refused::Throttled,
@@ -62,6 +65,7 @@ impl Refused {
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Refused::NotHere => "not_here",
+            Refused::Private => "private",
             Refused::Password => "password",
             Refused::Token => "token",
             Refused::Throttled => "throttled",

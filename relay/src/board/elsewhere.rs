@@ -24,8 +24,8 @@ pub(crate) struct Announced {
     pub placed: Placed,
     pub hash: ContentHash,
     pub may_repeat: bool,
-    /// The relay that took it.
-    pub home: Arc<str>,
+    /// The relay that took it; `None` is this one, which has lost it.
+    pub home: Option<Arc<str>>,
 }
 
 /// What is known of the newest frame, whether its picture is here or not.
@@ -65,6 +65,8 @@ pub(super) struct Known {
     announced: Option<(Announced, Now)>,
     /// Since when a picture that was announced is missing, and somebody waits for it.
     missing: Option<Mono>,
+    /// Whoever takes its frames can't be heard.
+    pub unsure: bool,
 }
 
 impl Known {
@@ -102,7 +104,7 @@ impl Known {
             seq: placed.stamp.seq,
             source: placed.stamp.source,
             unix_us: placed.stamp.unix_us,
-            home: Some(Arc::clone(home)),
+            home: home.clone(),
         })
     }
 
@@ -120,15 +122,27 @@ impl Known {
             return false;
         }
         let arrived = held::moment(announced.placed.arrived_us, now);
-        if known.is_none() && earlier {
-            self.signs = Signs::restored(arrived);
-        } else {
-            let at = if earlier { arrived.unwrap_or(now.mono) } else { now.mono };
-            self.signs.shown(at, announced.hash, announced.may_repeat);
+        match (earlier, arrived) {
+            (false, _) => self.signs.shown(now.mono, announced.hash, announced.may_repeat),
+            (true, Some(at)) if known.is_some() => {
+                self.signs.shown(at, announced.hash, announced.may_repeat);
+            }
+            // Nobody remembers what was before.
+            (true, _) => self.signs = Signs::restored(arrived),
         }
         self.missing.get_or_insert(now.mono);
         self.announced = Some((announced, now));
         true
+    }
+
+    /// What was announced can't be had any more; what can is at this place, if anywhere.
+    pub(super) fn retract(&mut self, there: Option<Placed>, now_us: i64) {
+        let gone = |announced: &Announced| {
+            there.is_none_or(|there| announced.placed.supersedes(&there, now_us))
+        };
+        if self.announced.as_ref().is_some_and(|(announced, _)| gone(announced)) {
+            (self.announced, self.missing) = (None, None);
+        }
     }
 
     /// Somebody begins to look: what was not fetched before is not late.
@@ -141,13 +155,12 @@ impl Known {
         self.missing = self.is_behind(Some(held)).then_some(now);
     }
 
-    /// The state, for those who look if `watched`.
-    pub(super) fn state(&self, now: Mono, limits: &Limits, watched: bool) -> State {
-        let late = |since: Mono| now.since(since) > self.signs.patience(limits);
+    /// The state; for those who look, if `waits` says whether what is missing may still come.
+    pub(super) fn state(&self, now: Mono, limits: &Limits, waits: Option<bool>) -> State {
+        let late = |since: Mono| waits.is_some_and(|w| !w || now.since(since) > limits.stale_after);
         match self.signs.state(now, limits) {
-            State::Live | State::Frozen if watched && self.missing.is_some_and(late) => {
-                State::Stale
-            }
+            State::Live | State::Frozen if self.missing.is_some_and(late) => State::Stale,
+            State::Offline if self.unsure => State::Stale,
             state
             @ (State::Empty | State::Live | State::Stale | State::Frozen | State::Offline) => state,
         }
@@ -224,7 +237,7 @@ mod tests {
     }
 
     fn announced(s: u64) -> Announced {
-        let (hash, home) = (picture().hash(), "b".into());
+        let (hash, home) = (picture().hash(), Some("b".into()));
         Announced { placed: placed(s), hash, may_repeat: true, home }
     }
 
@@ -238,12 +251,12 @@ mod tests {
         let mut known = Known::default();
         assert!(known.announce(announced(0), None, true, now(20)));
         assert_eq!(
-            known.state(now(20).mono, &Limits::USUAL, false),
+            known.state(now(20).mono, &Limits::USUAL, None),
             State::Stale,
             "it was long ago"
         );
         assert!(known.announce(announced(30), None, false, now(30)));
-        assert_eq!(known.state(now(31).mono, &Limits::USUAL, false), State::Live);
+        assert_eq!(known.state(now(31).mono, &Limits::USUAL, None), State::Live);
         let newest = known.newest(None, now(32).mono).unwrap();
         assert_eq!((newest.age, newest.home.as_deref()), (Duration::from_secs(2), Some("b")));
     }
@@ -267,16 +280,51 @@ mod tests {
         for s in 1..=20 {
             assert!(known.announce(announced(s), Some(&old), false, now(s)));
         }
-        let state = |known: &Known, s, watched| known.state(now(s).mono, &Limits::USUAL, watched);
-        assert_eq!(state(&known, 20, false), State::Live, "nobody looks");
-        assert_eq!(state(&known, 20, true), State::Stale, "the picture is 20 s behind");
+        let state = |known: &Known, s, waits| known.state(now(s).mono, &Limits::USUAL, waits);
+        assert_eq!(state(&known, 20, None), State::Live, "nobody looks");
+        assert_eq!(state(&known, 20, Some(true)), State::Stale, "the picture is 20 s behind");
         known.begins(now(20).mono);
-        assert_eq!(state(&known, 20, true), State::Live, "they have only begun");
+        assert_eq!(state(&known, 20, Some(true)), State::Live, "they have only begun");
+        assert_eq!(state(&known, 20, Some(false)), State::Stale, "and nobody can fetch it");
         known.shows(&held(19), now(20).mono);
         assert!(known.is_behind(Some(&held(19))));
         known.shows(&held(20), now(20).mono);
         assert!(!known.is_behind(Some(&held(20))));
-        assert_eq!(state(&known, 29, true), State::Live);
+        assert_eq!(state(&known, 29, Some(true)), State::Live);
+    }
+
+    #[test]
+    fn what_was_announced_and_is_gone_is_waited_for_no_longer() {
+        let mut known = Known::default();
+        known.announce(announced(20), None, false, now(20));
+        let there = held(10);
+        known.retract(Some(placed(20)), now(21).unix_us);
+        assert!(known.is_behind(Some(&there)), "it is there");
+        known.retract(Some(placed(10)), now(21).unix_us);
+        assert!(!known.is_behind(Some(&there)));
+        assert_eq!(known.placed(Some(&there)), Some(placed(10)));
+    }
+
+    #[test]
+    fn nobody_is_offline_while_nobody_can_be_heard() {
+        let mut known = Known::default();
+        known.announce(announced(0), None, false, now(0));
+        let state = |known: &Known| known.state(now(100).mono, &Limits::USUAL, None);
+        assert_eq!(state(&known), State::Offline);
+        known.unsure = true;
+        assert_eq!(state(&known), State::Stale);
+    }
+
+    #[test]
+    fn what_came_before_this_machine_started_is_not_live() {
+        let mut known = Known::default();
+        let old = held(0);
+        let long_ago = Announced {
+            placed: Placed { arrived_us: now(1).unix_us - 5_000_000_000, ..placed(1) },
+            ..announced(1)
+        };
+        assert!(known.announce(long_ago, Some(&old), true, now(2)));
+        assert_ne!(known.state(now(2).mono, &Limits::USUAL, None), State::Live);
     }
 
     #[tokio::test]

@@ -82,6 +82,11 @@ impl Held {
         }
     }
 
+    /// As other relays are told it; see [`crate::ingest::admit::arrival`].
+    pub(super) fn arrived(self, arrived_us: i64) -> Held {
+        Held { arrived_us, ..self }
+    }
+
     pub(super) fn numbered(self, number: u64) -> Held {
         Held { number, ..self }
     }
@@ -101,7 +106,7 @@ impl Held {
     ) -> Held {
         let Announced { placed, may_repeat, home, .. } = announced;
         let held = Held::new(camera, picture, placed.stamp, *may_repeat, now);
-        Held { arrived_us: placed.arrived_us, home: Some(Arc::clone(home)), ..held }
+        Held { arrived_us: placed.arrived_us, home: home.clone(), ..held }
     }
 
     /// How old the picture is. Our wall clock is asked once per frame, at its arrival: a clock that

@@ -30,7 +30,7 @@ pub(crate) use rendition::{BOUNDARY, OPEN_HEAD, Rendition};
 pub(crate) use sizes::{Cell, NoSize, NotScaled, Size};
 use web::freshness::{Limits, Signs, State};
 
-use crate::ingest::admit::{Claim, TimeSource, admit};
+use crate::ingest::admit::{Claim, Placed, TimeSource, admit, arrival};
 use crate::metrics::{CameraMetrics, Metrics, Outflow, Watching};
 use crate::rate::Rate;
 use ages::Ages;
@@ -216,31 +216,37 @@ impl Drop for Watched {
 impl Camera {
     /// Counts a viewer of a stream for as long as what is returned lives.
     pub(crate) fn watched(self: &Arc<Self>, outflow: &Outflow) -> Watched {
-        self.begins(runtime::clock::mono());
+        let now = runtime::clock::mono();
+        let first = self.audience.here(now) == 0;
         self.audience.stream(true);
+        self.begins(first, now);
         Watched { camera: Arc::clone(self), _counted: outflow.watched() }
     }
 
     /// Somebody asked for a still picture, or takes them as files.
     pub(crate) fn asked(&self, now: Mono) {
-        self.begins(now);
+        let first = self.audience.here(now) == 0;
         self.audience.still(now);
+        self.begins(first, now);
     }
 
-    /// Somebody begins to look, perhaps at a picture that is elsewhere.
-    fn begins(&self, now: Mono) {
+    /// Somebody, who counts already, begins to look, perhaps at a picture that is elsewhere.
+    fn begins(&self, first: bool, now: Mono) {
         let mut known = self.known();
         if known.is_behind(self.newest.borrow().as_deref()) {
-            if self.audience.here(now) == 0 {
+            if first {
                 known.begins(now);
             }
             self.wanted.ask(&self.id);
         }
     }
 
-    /// Waits for the newest picture, where it is elsewhere and can be had, but not for long. Whoever calls this
-    /// looks: see [`Camera::watched`] and [`Camera::asked`].
-    pub(crate) async fn fetched(&self) {
+    /// Waits for the newest picture, where it is elsewhere and can be had, but not for long; returns whether it had
+    /// to. Whoever calls this looks: see [`Camera::watched`] and [`Camera::asked`].
+    pub(crate) async fn fetched(&self) -> bool {
+        if !self.wanted.is_open() || !self.is_behind() {
+            return false;
+        }
         let mut frames = self.newest.subscribe();
         let fetched = async {
             while self.wanted.is_open() && self.is_behind() {
@@ -252,6 +258,7 @@ impl Camera {
         };
         // What is here is shown then, as old as it is.
         let _ = tokio::time::timeout(FETCH_WITHIN, fetched).await;
+        true
     }
 
     /// Whether there is a newer frame than the one that can be shown.
@@ -295,7 +302,8 @@ impl Camera {
     }
 
     pub(crate) fn state(&self, now: Mono) -> State {
-        self.known().state(now, &self.limits, self.audience.here(now) > 0)
+        let waits = (self.audience.here(now) > 0).then(|| self.wanted.is_open());
+        self.known().state(now, &self.limits, waits)
     }
 
     /// The state of the picture that can be shown: no better than stale if a newer one could not be had.
@@ -408,6 +416,16 @@ impl Camera {
         Presence { attached, left, heard_ago }
     }
 
+    /// Whoever takes its frames can't be heard, or can again: it is not called offline meanwhile.
+    pub(crate) fn unsure(&self, unsure: bool) {
+        self.known().unsure = unsure;
+    }
+
+    /// What was announced can't be had any more: see [`Known::retract`].
+    pub(crate) fn retract(&self, there: Option<Placed>, now_us: i64) {
+        self.known().retract(there, now_us);
+    }
+
     /// The relay that takes its frames says how its agent stands there.
     pub(crate) fn told(&self, presence: Presence, now: Mono) {
         let Presence { attached, left, heard_ago } = presence;
@@ -464,7 +482,8 @@ impl Camera {
         let (hash, bytes) = (picture.hash(), picture.bytes().len());
         let number = self.newest.borrow().as_ref().map_or(0, |held| held.number + 1);
         let held = Held::new(self.id.clone(), picture, stamp, may_repeat, now);
-        let held = Arc::new(held.numbered(number));
+        let arrived_us = arrival(before, now.unix_us);
+        let held = Arc::new(held.numbered(number).arrived(arrived_us));
         self.newest.send_replace(Some(Arc::clone(&held)));
         known.signs.shown(now.mono, hash, may_repeat);
         known.shows(&held, now.mono);

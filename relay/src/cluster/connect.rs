@@ -31,8 +31,12 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Without a sign of the stream for so long it is gone.
 pub(super) const SILENT: Duration = Duration::from_millis(3_500);
 
-/// A connection from which nothing comes is found dead after two to three of these.
-const PING_EVERY: Duration = Duration::from_secs(1);
+/// A connection from which nothing comes is found dead after two to three of these; a picture on a thin link may take
+/// seconds.
+const PING_EVERY: Duration = Duration::from_secs(2);
+
+/// What JetStream answers while it is not ready, as in HTTP.
+const UNAVAILABLE: usize = 503;
 
 /// What the connection says; more at once is of no importance.
 const EVENTS: usize = 16;
@@ -66,12 +70,13 @@ pub(super) async fn connect(
         })?,
     };
     let options = match &config.ca_file {
-        Some(file) => options.add_root_certificates(file.clone()),
+        // Who names an authority wants to be sure, and not what the server happens to offer.
+        Some(file) => options.add_root_certificates(file.clone()).require_tls(true),
         None => options,
     };
     let options = match &config.certificate {
         Some((certificate, key)) => {
-            options.add_client_certificate(certificate.clone(), key.clone())
+            options.add_client_certificate(certificate.clone(), key.clone()).require_tls(true)
         }
         None => options,
     };
@@ -174,6 +179,10 @@ async fn make(context: &Context, config: &ClusterConfig) -> Result<Stream<Info>,
             let why = causes(&error);
             return Trouble::away(format!("the stream \"{name}\" can't be made: {why}"));
         };
+        // No leader yet, not enough servers yet: they say so while they start.
+        if why.code() == UNAVAILABLE {
+            return Trouble::away(format!("the stream \"{name}\" can't be made yet: {why}"));
+        }
         Trouble::refused(format!(
             "the stream \"{name}\" can't be made: {}; cluster.replicas takes as many servers, cluster.storage room on them",
             why

@@ -12,6 +12,8 @@ use crate::ingest::admit::{Placed, Stamp, TimeSource};
 const ARRIVED_AT: &str = "frame-arrived-at";
 /// The picture's hash: `frame::ContentHash`.
 const HASH: &str = "frame-hash";
+/// Whose it is: what stands at another camera's place is not that camera's.
+const CAMERA: &str = "frame-camera";
 /// The relay that took it.
 const RELAY: &str = "frame-relay";
 /// It is not for everybody.
@@ -64,6 +66,7 @@ pub(super) fn headers(held: &Held, name: &str, private: bool) -> HeaderMap {
     headers.insert(wire::TIME_SOURCE, stamp.source.word());
     headers.insert(ARRIVED_AT, wire::format_time(arrived_us, DIGITS));
     headers.insert(HASH, held.frame.picture.hash().to_string());
+    headers.insert(CAMERA, held.frame.camera.as_str());
     headers.insert(RELAY, name);
     if let Some(boot) = stamp.boot {
         headers.insert(wire::BOOT, format!("{boot:016x}"));
@@ -77,11 +80,20 @@ pub(super) fn headers(held: &Held, name: &str, private: bool) -> HeaderMap {
     headers
 }
 
-/// Reads them.
+/// How large the picture is, of which only the headers were sent (JetStream, `headers_only`).
+pub(super) fn bytes(headers: &HeaderMap) -> Option<usize> {
+    headers.get("Nats-Msg-Size")?.as_str().parse().ok()
+}
+
+/// Reads what the relay `own` has to know of a frame of this camera.
 ///
 /// # Errors
 /// The header that is missing or wrong.
-pub(super) fn read(headers: &HeaderMap) -> Result<Told, &'static str> {
+pub(super) fn read(
+    headers: &HeaderMap,
+    camera: &CameraId,
+    own: &str,
+) -> Result<Told, &'static str> {
     let text = |name: &'static str| headers.get(name).map(|value| value.as_str());
     let needed = |name: &'static str| text(name).ok_or(name);
     let time = |name: &'static str| wire::parse_time(needed(name)?).ok_or(name);
@@ -97,12 +109,16 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Told, &'static str> {
         seq: needed(wire::SEQ)?.parse().map_err(|_| wire::SEQ)?,
         boot,
     };
+    if needed(CAMERA)? != camera.as_str() {
+        return Err(CAMERA);
+    }
     let home = needed(RELAY).ok().filter(|name| is_name(name)).ok_or(RELAY)?;
     let announced = Announced {
         placed: Placed { stamp, arrived_us: time(ARRIVED_AT)? },
         hash: needed(HASH)?.parse().map_err(|_| HASH)?,
         may_repeat: text(wire::FLAGS).map(Flags::from_header).unwrap_or_default().may_repeat,
-        home: home.into(),
+        // Which an earlier process took, and its disk has lost.
+        home: (home != own).then(|| home.into()),
     };
     Ok(Told { announced, private: text(PRIVATE).is_some() })
 }
@@ -122,6 +138,7 @@ mod tests {
             (ARRIVED_AT, "2026-11-28T12:00:00.25Z"),
             (HASH, "00112233445566778899aabbccddeeff"),
             (RELAY, "alps-1"),
+            (CAMERA, "garden"),
             (wire::BOOT, "00000000000000ff"),
             (wire::FLAGS, "may-repeat"),
         ] {
@@ -132,11 +149,14 @@ mod tests {
 
     #[test]
     fn what_is_told_is_read() {
-        let Told { announced, private } = read(&told()).unwrap();
+        let garden = "garden".parse().unwrap();
+        let Told { announced, private } = read(&told(), &garden, "sea").unwrap();
         let Placed { stamp, arrived_us } = announced.placed;
         assert_eq!((stamp.seq, stamp.boot, private), (7, Some(255), false));
         assert_eq!(arrived_us - stamp.unix_us, 249_999);
-        assert!(announced.may_repeat && &*announced.home == "alps-1");
+        assert!(announced.may_repeat && announced.home.as_deref() == Some("alps-1"));
+        assert_eq!(read(&told(), &garden, "alps-1").unwrap().announced.home, None, "its own");
+        assert_eq!(read(&told(), &"roof".parse().unwrap(), "sea").unwrap_err(), CAMERA);
     }
 
     #[test]
@@ -148,13 +168,14 @@ mod tests {
             (ARRIVED_AT, ""),
             (HASH, "abc"),
             (RELAY, "a.b"),
+            (CAMERA, "roof"),
             (wire::BOOT, "1"),
         ] {
             let mut headers = told();
             headers.insert(name, bad);
-            assert_eq!(read(&headers).unwrap_err(), name);
+            assert_eq!(read(&headers, &"garden".parse().unwrap(), "sea").unwrap_err(), name);
         }
-        assert!(read(&HeaderMap::new()).is_err());
+        assert!(read(&HeaderMap::new(), &CameraId::default(), "sea").is_err());
     }
 
     proptest! {

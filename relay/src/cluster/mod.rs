@@ -10,8 +10,10 @@ mod connect;
 mod lane;
 mod message;
 mod outgoing;
+mod queue;
 mod session;
 mod stream;
+mod window;
 
 use std::path::PathBuf;
 use std::pin::pin;
@@ -294,11 +296,14 @@ impl Cluster {
             .say(about, format_args!("the relay {name} ({role}) shares frames by the bus{after}"));
     }
 
-    /// It is not there; returns whether it had been, for a while.
+    /// It is not there; returns whether it had been, for a while. An attempt that fails is no connection that ended.
     fn fails(&self, trouble: &Trouble) -> bool {
         let now = clock::mono();
         let before = std::mem::replace(&mut *self.bus(), Bus::Trouble(trouble.clone()));
         let held = matches!(before, Bus::Works { since } if now.since(since) > HELD);
+        if matches!(before, Bus::Works { .. }) {
+            self.metrics.reconnects.inc();
+        }
         let Trouble { kind, problem } = trouble;
         if self.episode().enter(now, *kind).is_some() {
             let about = About { reason: Some(kind.word()), ..About::organ(ORGAN) };
@@ -341,7 +346,14 @@ impl Cluster {
     fn deaf(&self, board: &Board, now: Mono) {
         self.peers().deaf(now);
         for camera in board.all().iter().filter(|camera| camera.home(now).is_some()) {
-            camera.heard(now);
+            camera.unsure(true);
+        }
+    }
+
+    /// They have said how they are.
+    fn sure(&self, board: &Board) {
+        for camera in board.all() {
+            camera.unsure(false);
         }
     }
 }
@@ -368,7 +380,6 @@ pub(crate) async fn run(cluster: Arc<Cluster>, board: Arc<Board>, stop: Cancella
             away.reset();
             refused.reset();
         }
-        cluster.metrics.reconnects.inc();
         let wait = match trouble.kind {
             Kind::Away => away.next().unwrap_or(RETRY_MAX),
             Kind::Refused => refused.next().unwrap_or(REFUSED_MAX),

@@ -164,6 +164,10 @@ impl RawCluster {
                 "has no password: set cluster.password_file, or give the unit the systemd credential \
                  \"cluster-password\"",
             )),
+            (None, Some(_)) if self.password_file.is_some() => {
+                Err(wrong(place, "cluster.password_file", "whose is it? Set cluster.user, too"))
+            }
+            // systemd's is there whether it is used or not.
             (None, _) => Ok(Login::None),
         }
     }

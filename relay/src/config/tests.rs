@@ -91,6 +91,7 @@ fn what_is_wrong_with_a_cluster_is_said() {
         (format!("{url}name = \"a.b\""), "cluster.name"),
         (format!("{url}stream = \"a b\""), "cluster.stream"),
         (format!("{url}user = \"alps\""), "cluster-password"),
+        (format!("{url}password_file = \"/etc/hostname\""), "/etc/hostname"),
         (format!("{url}certificate_file = \"/a.pem\""), "cluster.key_file"),
         (format!("{url}key_file = \"/a.key\""), "cluster.certificate_file"),
         (format!("{url}credentials_file = \"/nowhere\""), "/nowhere"),

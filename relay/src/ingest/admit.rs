@@ -124,6 +124,14 @@ pub(crate) fn admit(claim: Claim, held: Option<Stamp>, arrived_us: i64) -> Optio
     before.is_none_or(|held| (held.unix_us, held.seq) < (stamp.unix_us, seq)).then_some(stamp)
 }
 
+/// When a frame that was admitted after `before` arrived, as all relays are told it: later than that one, which a relay
+/// may have taken whose clock is ahead of ours. Else what is newer here would be older elsewhere.
+pub(crate) fn arrival(before: Option<Placed>, arrived_us: i64) -> i64 {
+    let latest = before.map(|before| before.arrived_us);
+    let latest = latest.filter(|us| *us <= arrived_us.saturating_add(FUTURE_US));
+    latest.map_or(arrived_us, |latest| arrived_us.max(latest.saturating_add(1)))
+}
+
 /// When a frame of the past was captured, in µs since the Unix epoch; `None` if that can't be
 /// believed: then there is no place for it.
 pub(crate) fn admit_past(claim: Claim, arrived_us: i64) -> Option<i64> {
@@ -289,6 +297,26 @@ mod tests {
             }
             now += TOLERANCE_US + SECOND;
             prop_assert!(admit(captured(now, 0), held, now).is_some());
+        }
+
+        /// Whatever the other relay's clock says: what is newer where it arrives is newer everywhere.
+        #[test]
+        fn what_is_admitted_wins_elsewhere(
+            ahead in -900_i64..900, age in 0_i64..10, unsynchronised: bool, boots in (any::<Option<bool>>(), any::<Option<bool>>()),
+            seqs in (0_u64..5, 0_u64..5),
+        ) {
+            // To the µs at the bound nothing is promised.
+            prop_assume!(ahead != FUTURE_US / SECOND);
+            let boot = |boot: Option<bool>| boot.map(u64::from);
+            let there = NOW + ahead * SECOND;
+            let first = Claim { boot: boot(boots.0), clock_unsynchronised: unsynchronised, ..captured(NOW - age * SECOND, seqs.0) };
+            let stamp = admit(first, None, there).unwrap();
+            let held = Placed { stamp, arrived_us: arrival(None, there) };
+            let second = Claim { boot: boot(boots.1), clock_unsynchronised: true, ..captured(NOW, seqs.1) };
+            let Some(stamp) = admit(second, Some(held.stamp), NOW) else { return Ok(()) };
+            let newer = Placed { stamp, arrived_us: arrival(Some(held), NOW) };
+            prop_assert!(newer.supersedes(&held, NOW), "{newer:?} {held:?}");
+            prop_assert!(!held.supersedes(&newer, NOW));
         }
 
         #[test]

@@ -201,6 +201,9 @@ impl Ingest {
         if !self.bounds.takes_uploads {
             return Err(Refused::NotHere);
         }
+        if self.access.is_hidden(camera) {
+            return Err(Refused::Private);
+        }
         self.access.upload(Some(camera), headers, query, peer).await?;
         self.journal.authorised();
         match self.board.find(upload.camera) {
@@ -365,6 +368,10 @@ impl Ingest {
             Refused::NotHere => {
                 "this relay takes no uploads (cluster.role = \"edge\"): upload to one that does"
                     .to_owned()
+            }
+            Refused::Private => {
+                "the camera is private at another relay, and this one does not know for whom (cameras.*.view_password_file): \
+                 upload to one that does".to_owned()
             }
             Refused::Password => "wrong password, or none".to_owned(),
             Refused::Token => "wrong bearer token".to_owned(),

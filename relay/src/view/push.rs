@@ -64,6 +64,8 @@ struct Viewer {
     window: Window,
     messages: Rate,
     last: Option<u64>,
+    /// The state that it was told last.
+    told: Option<State>,
 }
 
 /// Talks to one viewer until it goes.
@@ -78,7 +80,8 @@ pub(crate) async fn run(
     let _watching = camera.watched(&camera.counts.websocket);
     let (window, messages) = (Window::default(), Rate::default());
     let most = MAY_SEND.bytes_per_second as u64 * (timeout / PINGS).as_secs().max(1) / 2;
-    let mut viewer = Viewer { camera, socket, timeout, most, window, messages, last: None };
+    let mut viewer =
+        Viewer { camera, socket, timeout, most, window, messages, last: None, told: None };
     let why = viewer.talk(&scaler, size, &wire, &permit).await.err();
     if let Some((code, _)) = why {
         let metrics = &viewer.camera.counts.dropped;
@@ -128,7 +131,8 @@ impl Viewer {
         let (mut heard, mut received) = (clock::mono(), 0);
         // Not an old picture first, if the newest is elsewhere.
         self.camera.fetched().await;
-        self.tell_state().await?;
+        let now = clock::mono();
+        self.tell_state(self.camera.picture_state(now)).await?;
         loop {
             if self.camera.is_closing() {
                 return Err((CloseCode::GOING_AWAY, "the relay stops"));
@@ -144,7 +148,7 @@ impl Viewer {
                 changed = states.changed() => {
                     if changed.is_err() { return Ok(()) }
                     states.mark_unchanged();
-                    self.tell_state().await?;
+                    self.tell_state(self.camera.state(clock::mono())).await?;
                 }
                 () = permit.ended() => return Ok(()),
                 message = self.socket.next() => match message {
@@ -177,13 +181,19 @@ impl Viewer {
         out.skipped.inc_by(held.skipped_since(self.last));
         self.last = Some(held.number);
         self.window.sent(held.frame.seq, now);
-        self.send(Message::binary(message)).await
+        self.send(Message::binary(message)).await?;
+        // What was told of an older picture, because this one could not be had.
+        let state = self.camera.state(now);
+        if self.told == Some(State::Stale) && state != State::Stale {
+            self.tell_state(state).await?;
+        }
+        Ok(())
     }
 
-    async fn tell_state(&mut self) -> Result<(), End> {
+    async fn tell_state(&mut self, state: State) -> Result<(), End> {
         let now = clock::mono();
-        let state: State = self.camera.state(now);
-        let age_ms = self.camera.latest(now).map(|newest| millis(newest.age));
+        self.told = Some(state);
+        let age_ms = self.camera.newest().map(|held| millis(held.age(now)));
         let frozen = state == State::Frozen;
         let unchanged_ms = frozen.then(|| self.camera.unchanged(now)).flatten().map(millis);
         let told = Told { state: state.word(), age_ms, unchanged_ms };

@@ -36,7 +36,7 @@ pub(crate) async fn answer(
         Err(line) => return respond::line(StatusCode::BAD_REQUEST, line),
     };
     camera.asked(now);
-    camera.fetched().await;
+    let now = if camera.fetched().await { runtime::clock::mono() } else { now };
     let state = camera.picture_state(now);
     let Some(held) = camera.newest() else {
         let picture = Bytes::from_static(NO_PICTURE_YET);

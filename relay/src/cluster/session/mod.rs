@@ -23,9 +23,11 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::connect::{announcements, causes, connect, context, stream};
-use super::lane::{Heard, Lane};
+use super::lane::{self, Heard, Lane};
 use super::message::{self, camera};
 use super::outgoing::Waiting;
+use super::queue::Queue;
+use super::window::Window;
 use super::{Cluster, Trouble};
 use crate::board::{Board, Now};
 
@@ -41,16 +43,29 @@ const MOST_SAID: usize = 1_000;
 /// What has come of something that was begun.
 enum Outcome {
     Published {
-        waiting: Waiting,
+        sent: Sent,
         result: Result<u64, Failed>,
     },
     Fetched {
-        camera: CameraId,
-        begun: Mono,
+        asked: Asked,
         result: Result<Option<Box<StreamMessage>>, Failed>,
     },
     /// It is time to look at this camera again.
     Again(CameraId),
+}
+
+/// A frame on its way to the bus.
+struct Sent {
+    waiting: Waiting,
+    private: bool,
+    begun: Mono,
+}
+
+/// A picture on its way from it, of about so many bytes.
+struct Asked {
+    camera: CameraId,
+    bytes: usize,
+    begun: Mono,
 }
 
 /// Why it failed.
@@ -74,16 +89,26 @@ pub(super) struct Session<'a> {
     stream: Arc<Stream<Info>>,
     /// As many as there are cameras on the board.
     lanes: BTreeMap<CameraId, Lane>,
-    /// Cameras to look at.
-    due: BTreeSet<CameraId>,
+    /// Cameras that may have a frame to publish.
+    to_publish: Queue,
+    /// And a picture to fetch.
+    to_fetch: Queue,
+    out: Window,
+    incoming: Window,
     work: FuturesUnordered<Work>,
-    publishing: usize,
-    fetching: usize,
     /// What is announced was there before.
     replaying: bool,
+    /// How many there are of that.
+    before: u64,
     /// Of the consumer.
     last: u64,
+    /// Of the stream.
     heard: Mono,
+    /// Anything at all, and how much had come by then.
+    came: (u64, Mono),
+    since: Mono,
+    /// Others may still be about to say how their cameras' agents stand.
+    unsure: bool,
     beacon_at: Option<Mono>,
     viewers: BTreeMap<String, u64>,
     said: BTreeSet<(CameraId, &'static str)>,
@@ -138,13 +163,18 @@ async fn begin<'a>(
         context,
         stream: Arc::new(stream),
         lanes: BTreeMap::new(),
-        due: BTreeSet::new(),
+        to_publish: Queue::default(),
+        to_fetch: Queue::default(),
+        out: Window::default(),
+        incoming: Window::default(),
         work: FuturesUnordered::new(),
-        publishing: 0,
-        fetching: 0,
         replaying: before > 0,
+        before,
         last: 0,
         heard: clock::mono(),
+        came: (0, clock::mono()),
+        since: clock::mono(),
+        unsure: true,
         beacon_at: None,
         viewers: BTreeMap::new(),
         said: BTreeSet::new(),
@@ -173,8 +203,8 @@ impl Session<'_> {
                     None => return Err(Trouble::away("the connection ended".to_owned())),
                 },
                 Some(outcome) = self.work.next() => self.ended(outcome)?,
-                () = self.cluster.outgoing.changed() => self.due.extend(self.cluster.outgoing.cameras()),
-                ids = wanted.next() => self.due.extend(ids),
+                ids = self.cluster.outgoing.changed() => ids.into_iter().for_each(|id| self.to_publish.push(id)),
+                ids = wanted.next() => ids.into_iter().for_each(|id| self.to_fetch.push(id)),
                 _ = tick.tick() => self.look().await?,
             }
             self.pump();
@@ -184,12 +214,20 @@ impl Session<'_> {
     fn happened(&mut self, event: Option<BusEvent>) -> Result<(), Trouble> {
         match event {
             Some(BusEvent::Connected) => Ok(()),
-            Some(BusEvent::ServerError(error)) => Err(Trouble::refused(format!(
-                "the server says: {error}; docs/guide/scale.md lists what a relay's user has to be allowed"
-            ))),
+            Some(BusEvent::ServerError(error)) => {
+                let said = error.to_string();
+                if !said.to_lowercase().contains("permissions violation") {
+                    return Err(Trouble::away(format!("the server says: {said}")));
+                }
+                Err(Trouble::refused(format!(
+                    "the server says: {said}; docs/guide/scale.md lists what a relay's user has to be allowed"
+                )))
+            }
             Some(BusEvent::SlowConsumer(_)) => {
                 Err(Trouble::away("announcements came faster than they could be read".to_owned()))
             }
+            // It goes on serving for a while, and there is no other.
+            Some(BusEvent::LameDuckMode) if self.cluster.config.servers.len() == 1 => Ok(()),
             Some(BusEvent::LameDuckMode) => {
                 Err(Trouble::away("the server is about to stop".to_owned()))
             }
@@ -212,7 +250,9 @@ impl Session<'_> {
                 }
             }
         }
-        self.due.extend(self.board.all().iter().map(|camera| camera.id.clone()));
+        for camera in self.board.all() {
+            self.touch(camera.id.clone());
+        }
     }
 
     /// An announcement, or that there is none.
@@ -242,7 +282,8 @@ impl Session<'_> {
         self.cluster.metrics.heads.inc();
         let message = message.message;
         self.announced(number, &message);
-        if self.replaying && pending == 0 {
+        // NATS 2.9 counts what is pending wrongly while messages are replaced.
+        if self.replaying && (pending == 0 || of_consumer >= self.before) {
             self.whole();
         }
         Ok(())
@@ -254,20 +295,29 @@ impl Session<'_> {
             tracing::debug!("cluster: {}: no camera's name", message.subject);
             return;
         };
-        let told = match message.headers.as_ref().map(message::read) {
-            Some(Ok(told)) => told,
-            Some(Err(wrong)) => return self.unreadable(id, number, wrong),
-            None => return self.unreadable(id, number, "frame-hash"),
+        let Some(headers) = &message.headers else {
+            return self.unreadable(id, number, "frame-hash");
+        };
+        let told = match message::read(headers, &id, &self.cluster.config.name) {
+            Ok(told) => told,
+            Err(wrong) => return self.unreadable(id, number, wrong),
         };
         // Of names that are no camera of this relay's nothing is kept: anybody could make them up.
         let Some(camera) = self.admit(&id, &told) else { return };
         let lane = self.lanes.entry(id.clone()).or_default();
-        if lane.announced(number, told.announced.placed) == Heard::Again {
+        let heard = lane::Message { number, placed: told.announced.placed, private: told.private };
+        if lane.announced(heard, message::bytes(headers)) == Heard::Again {
             self.cluster.metrics.redelivered.inc();
             return;
         }
         camera.announce_frame(told.announced, self.replaying, Now::read());
-        self.due.insert(id);
+        self.touch(id);
+    }
+
+    /// Something may be to be done for a camera.
+    fn touch(&mut self, id: CameraId) {
+        self.to_fetch.push(id.clone());
+        self.to_publish.push(id);
     }
 
     /// Says something of a camera, once.
@@ -277,22 +327,24 @@ impl Session<'_> {
         }
     }
 
-    /// Does for the cameras that are due what can be done now.
+    /// Does what there is room for; who waits is looked at again when there is more.
     fn pump(&mut self) {
-        for id in std::mem::take(&mut self.due) {
-            let full = !self.pump_out(&id) | !self.pump_in(&id);
-            if full {
-                self.due.insert(id);
-            }
+        while !self.replaying && !self.to_publish.is_empty() && self.out.has_room() {
+            let Some(id) = self.to_publish.pop() else { break };
+            self.pump_out(&id);
+        }
+        while !self.to_fetch.is_empty() && self.incoming.has_room() {
+            let Some(id) = self.to_fetch.pop() else { break };
+            self.pump_in(&id);
         }
     }
 
     fn ended(&mut self, outcome: Outcome) -> Result<(), Trouble> {
         match outcome {
-            Outcome::Published { waiting, result } => self.published(waiting, result),
-            Outcome::Fetched { camera, begun, result } => self.fetched(camera, begun, result),
+            Outcome::Published { sent, result } => self.published(sent, result),
+            Outcome::Fetched { asked, result } => self.fetched(asked, result),
             Outcome::Again(camera) => {
-                self.due.insert(camera);
+                self.touch(camera);
                 Ok(())
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::Message;
@@ -18,6 +19,12 @@ use crate::cluster::connect::{ANSWER_WITHIN, SILENT, causes};
 
 /// How often a relay says how it is.
 const BEACON_EVERY: Duration = Duration::from_secs(1);
+
+/// With some sign of the server, but none of the stream, for so long: its announcements have been forgotten there.
+const FORGOTTEN: Duration = Duration::from_secs(15);
+
+/// Two beacons of the others.
+const SURE_AFTER: Duration = Duration::from_millis(2_500);
 
 /// An agent of which nothing was heard for longer is told of by nobody: everybody calls it offline.
 const QUIET_FOR: Duration = Duration::from_secs(120);
@@ -59,12 +66,13 @@ impl Session<'_> {
 
     pub(super) async fn look(&mut self) -> Result<(), Trouble> {
         let now = clock::mono();
-        if now.since(self.heard) > SILENT {
-            return Err(Trouble::away("the stream is silent".to_owned()));
+        self.is_alive(now)?;
+        if self.unsure && now.since(self.since) > SURE_AFTER {
+            self.unsure = false;
+            self.cluster.sure(self.board);
         }
         let (news, changed) = self.cluster.peers().look(now);
         self.tell(news, changed);
-        self.due.extend(self.cluster.outgoing.cameras());
         let cameras = self.board.all();
         let viewers: BTreeMap<String, u64> = cameras
             .iter()
@@ -80,6 +88,21 @@ impl Session<'_> {
             self.beacon_at = Some(now);
             self.viewers.clone_from(&viewers);
             self.send_beacon(&cameras, viewers, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Pictures on a thin link keep the stream's heartbeats waiting: as long as anything comes, there is a way.
+    fn is_alive(&mut self, now: Mono) -> Result<(), Trouble> {
+        let came = self.client.statistics().in_bytes.load(Ordering::Relaxed);
+        if came != self.came.0 {
+            self.came = (came, now);
+        }
+        let silent = now.since(self.heard);
+        // A large one is counted when all of it is there.
+        let patience = if self.incoming.is_idle() { SILENT } else { SILENT * 2 };
+        if silent > SILENT && (silent > FORGOTTEN || now.since(self.came.1) > patience) {
+            return Err(Trouble::away("the stream is silent".to_owned()));
         }
         Ok(())
     }

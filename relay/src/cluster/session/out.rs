@@ -5,26 +5,17 @@ use async_nats::jetstream::message::PublishMessage;
 use frame::CameraId;
 use runtime::clock;
 
-use super::{Failed, HEADERS, Outcome, Session, TICK, Work};
+use super::{Failed, HEADERS, Outcome, Sent, Session, TICK, Work};
 use crate::cluster::Trouble;
 use crate::cluster::connect::{ANSWER_WITHIN, causes};
-use crate::cluster::lane::Publish;
+use crate::cluster::lane::{Message, Publish};
 use crate::cluster::message::{headers, subject};
 use crate::cluster::outgoing::Waiting;
 
-/// Frames on their way to the bus at the same time; of all cameras.
-const MOST_PUBLISHING: usize = 256;
-
 impl Session<'_> {
-    /// `false`: there is no room for it now.
-    pub(super) fn pump_out(&mut self, id: &CameraId) -> bool {
-        if self.replaying {
-            return true;
-        }
-        let Some(waiting) = self.cluster.outgoing.get(id) else { return true };
-        if self.publishing >= MOST_PUBLISHING {
-            return false;
-        }
+    /// Publishes what waits of a camera, if it is its turn.
+    pub(super) fn pump_out(&mut self, id: &CameraId) {
+        let Some(waiting) = self.cluster.outgoing.get(id) else { return };
         let published = &self.cluster.metrics.published;
         let bytes = waiting.held.frame.picture.bytes().len();
         let max = self.client.max_payload();
@@ -37,14 +28,11 @@ impl Session<'_> {
                      nats-server.conf)"
                 )
             });
-            return true;
+            return;
         }
-        match self
-            .lanes
-            .entry(id.clone())
-            .or_default()
-            .publish(&waiting.held.placed(), clock::wall_us())
-        {
+        let private = self.cluster.access.is_private(id);
+        let (placed, now_us) = (waiting.held.placed(), clock::wall_us());
+        match self.lanes.entry(id.clone()).or_default().publish(&placed, private, now_us) {
             Publish::Wait => {}
             Publish::Drop => {
                 self.cluster.outgoing.take(&waiting.held);
@@ -52,23 +40,21 @@ impl Session<'_> {
             }
             Publish::Against(last) => {
                 self.cluster.outgoing.take(&waiting.held);
-                self.publishing += 1;
-                self.work.push(self.publish(waiting, last));
+                self.out.begin(bytes);
+                self.work.push(self.publish(waiting, private, last));
             }
         }
-        true
     }
 
-    fn publish(&self, waiting: Waiting, last: u64) -> Work {
+    fn publish(&self, waiting: Waiting, private: bool, last: u64) -> Work {
         let Waiting { held, .. } = &waiting;
         let id = &held.frame.camera;
-        let private = self.cluster.access.is_private(id);
         let message = PublishMessage::build()
             .headers(headers(held, &self.cluster.config.name, private))
             .payload(held.frame.picture.bytes().clone())
             .expected_last_subject_sequence(last);
         let subject = subject(&self.cluster.config.stream, id);
-        let context = self.context.clone();
+        let (context, begun) = (self.context.clone(), clock::mono());
         Box::pin(async move {
             let publishing = async {
                 let acknowledged: PublishAckFuture = context.send_publish(subject, message).await?;
@@ -87,27 +73,31 @@ impl Session<'_> {
                     | PublishErrorKind::TimedOut
                     | PublishErrorKind::BrokenPipe => Failed::Bus(causes(&error)),
                 }),
-                Err(_) => Err(Failed::Bus("no acknowledgement came".to_owned())),
+                // Behind others on a thin link. A bus that is gone is silent altogether.
+                Err(_) => Err(Failed::This("no acknowledgement came in time".to_owned())),
             };
-            Outcome::Published { waiting, result }
+            let sent = Sent { waiting, private, begun };
+            Outcome::Published { sent, result }
         })
     }
 
     pub(super) fn published(
         &mut self,
-        waiting: Waiting,
+        sent: Sent,
         result: Result<u64, Failed>,
     ) -> Result<(), Trouble> {
-        self.publishing = self.publishing.saturating_sub(1);
+        let Sent { waiting, private, begun } = sent;
+        let bytes = waiting.held.frame.picture.bytes().len();
+        self.out.end(bytes, clock::mono().since(begun));
         let metrics = &self.cluster.metrics;
         let Waiting { held, since } = &waiting;
         let id = held.frame.camera.clone();
         let lane = self.lanes.entry(id.clone()).or_default();
         match result {
             Ok(number) => {
-                lane.published(number, held.placed());
+                lane.published(Message { number, placed: held.placed(), private });
                 metrics.published.with_label_values(&["published"]).inc();
-                metrics.published_bytes.inc_by(held.frame.picture.bytes().len() as u64);
+                metrics.published_bytes.inc_by(bytes as u64);
                 metrics.publish_seconds.observe(clock::mono().since(*since).as_secs_f64());
             }
             Err(Failed::Overtaken) => {
@@ -128,7 +118,7 @@ impl Session<'_> {
                 return Err(Trouble::away(format!("publishing: {why}")));
             }
         }
-        self.due.insert(id);
+        self.touch(id);
         Ok(())
     }
 }

@@ -40,6 +40,7 @@ fn headers<'a>(at: &'a str, hash: &'a str) -> Vec<(&'a str, &'a str)> {
         ("frame-time-source", "captured"),
         ("frame-hash", hash),
         ("frame-relay", "somebody"),
+        ("frame-camera", "garden"),
     ]
 }
 
