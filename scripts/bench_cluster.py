@@ -230,7 +230,8 @@ class Watch(threading.Thread):
 
     def first(self, since, relay, holds):
         """When after `since` the states of a relay were so for the first time."""
-        return next((at - since for at, of, told in self.notes if at >= since and of is relay and told and holds(told)), None)
+        told = ((at - since, told) for at, of, told in self.notes if at >= since and of is relay and told)
+        return next((after for after, states_ in told if holds(states_)), None)
 
     def __enter__(self):
         self.start()

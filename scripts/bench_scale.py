@@ -28,6 +28,7 @@ from bench_cluster import (
 from bench_relay import CLIENT_CORE, PASSWORD, PICTURE_BYTES, memory, metrics
 
 SMALL_BYTES = 20_000
+ADDED_AGE = "stillwatch_cluster_added_age_seconds"
 
 # Agents and cameras of the scenarios in which something is killed.
 AGENTS, AGENT_FPS = 10, 5
@@ -45,7 +46,9 @@ class Bench(bench_relay.Bench):
         bench_relay.pictures(self.small, "640x360", SMALL_BYTES)
 
     def build(self):
-        command = ["cargo", "build", "--quiet", "--release", "-p", "stillwatch-relay", "-p", "stillwatch-agent", "-p", "crowd"]
+        command = ["cargo", "build", "--quiet", "--release"]
+        for package in ["stillwatch-relay", "stillwatch-agent", "crowd"]:
+            command += ["-p", package]
         subprocess.run(command, cwd=self.root, check=True)
 
     def next_port(self):
@@ -55,11 +58,11 @@ class Bench(bench_relay.Bench):
     def nats(self, count=1):
         """nats-servers, as a context of a list."""
         ports = [tuple(self.next_port() for _ in range(3)) for _ in range(count)]
-        servers = contextlib.ExitStack()
-        started = [servers.enter_context(Nats(self.folder, ports, place)) for place in range(count)]
-        for server in started:
-            until("nats-server", 10, server.listens)
-        return servers, started
+        with contextlib.ExitStack() as servers:
+            started = [servers.enter_context(Nats(self.folder, ports, place)) for place in range(count)]
+            for server in started:
+                until("nats-server", 10, server.listens)
+            return servers.pop_all(), started
 
     def relay(self, name, servers=(), role="both", port=None, **keys):
         """A relay with further keys, such as cluster_storage="file"."""
@@ -125,7 +128,7 @@ class Bench(bench_relay.Bench):
             f"{left_out:.1%} were replaced by a newer one before the edge showed them. Age at the edge p50 / p99 / max "
             f"{there.result['age_p50_ms']:.1f} / {there.result['age_p99_ms']:.1f} / {there.result['age_max_ms']:.1f} ms, "
             f"at the relay that takes them {here.result['age_p50_ms']:.1f} / {here.result['age_p99_ms']:.1f} / "
-            f"{here.result['age_max_ms']:.1f} ms. The edge itself counts ({'stillwatch_cluster_added_age_seconds'}) "
+            f"{here.result['age_max_ms']:.1f} ms. The edge itself counts ({ADDED_AGE}) "
             f"{within('0.005'):.1%} within 5 ms, {within('0.01'):.1%} within 10 ms, {within('0.025'):.1%} within 25 ms. "
             f"NATS takes {traffic[0]:.1f} MB/s and gives {traffic[1]:.1f} MB/s. Processor, of one core together: {usage}. "
             f"Uploads were acknowledged within {fed['acknowledged_p99_ms']:.1f} ms (p99), {fed['skipped']} of "
@@ -133,9 +136,9 @@ class Bench(bench_relay.Bench):
         )
 
     def histogram(self, relay):
-        found = metrics(relay.port)
-        bounds = {key: value for key, value in found.items() if key.startswith("stillwatch_cluster_added_age_seconds_bucket")}
-        return {key.split('le="')[1].split('"')[0]: value for key, value in bounds.items()}
+        """Frames by how much older they were at most when this relay showed them."""
+        name, found = f"{ADDED_AGE}_bucket", metrics(relay.port)
+        return {key.split('"')[1]: value for key, value in found.items() if key.startswith(name)}
 
     def spread(self):
         viewers = 100 if self.options.quick else 1000
@@ -162,8 +165,8 @@ class Bench(bench_relay.Bench):
         last = quantiles((max(s[1] for s in of) - min(s[0] for s in of)) / 1e6 for of in sights)
         everybody = sum(s[2] for of in sights for s in of) / (len(sights) * 3 * viewers)
         self.row(
-            f"three relays with {viewers} viewers each, {fps} fps: from the first relay that shows a frame to the last, p50 / "
-            "p99 / max",
+            f"three relays with {viewers} viewers each, {fps} fps: from the first relay that shows a frame to the last, "
+            "p50 / p99 / max",
             listed(first, "ms"),
             "within 50 ms",
             first[1] <= 50,
@@ -180,9 +183,8 @@ class Bench(bench_relay.Bench):
             for crowd in crowds
         )
         self.detail(
-            f"Three relays: {len(frames)} frames that all three showed, each to {everybody:.1%} of their viewers (who is still "
-            "busy gets the next). Ages in ms, "
-            f"p50 / p99 / max: {ages}. Processor, of one core together: {usage}."
+            f"Three relays: {len(frames)} frames that all three showed, each to {everybody:.1%} of their viewers (who is "
+            f"still busy gets the next). Ages in ms, p50 / p99 / max: {ages}. Processor, of one core together: {usage}."
         )
 
     def agent(self, number, relays):
@@ -205,11 +207,13 @@ class Bench(bench_relay.Bench):
         servers, (nats,) = self.nats()
         with contextlib.ExitStack() as stack:
             stack.enter_context(servers)
-            ports = [self.next_port() for _ in range(3)]
-            relays = [self.relay(f"r{n}", [nats], port=port) for n, port in enumerate(ports, 1)]
+            relays, running = [], []
             stack.callback(lambda: [relay.stop() for relay in relays])
-            running = [self.agent(number, relays) for number in range(agents)]
             stack.callback(lambda: [(one.kill(), one.wait()) for one in running])
+            for n in (1, 2, 3):
+                relays.append(self.relay(f"r{n}", [nats]))
+            for number in range(agents):
+                running.append(self.agent(number, relays))
             names = [name(number) for number in range(agents)]
             received = lambda relay: self.received(relay, names)
             until("the agents' first pictures", 30, lambda: sum(map(bool, received(relays[0]).values())) == agents)
@@ -307,8 +311,8 @@ class Bench(bench_relay.Bench):
         honest = None not in stale and max(stale) < AWAY
         whole = max(newest)
         self.row(
-            f"nats-server killed ({storage}): all relays go on with their own cameras, and call those of others stale after their "
-            f"patience of {STALE_AFTER} s",
+            f"nats-server killed ({storage}): all relays go on with their own cameras, and call those of others stale after "
+            f"their patience of {STALE_AFTER} s",
             f"after {max(stale):.1f} s; {watch.failed} of {watch.answered + watch.failed} requests failed"
             if honest
             else "**not said**",
@@ -322,7 +326,9 @@ class Bench(bench_relay.Bench):
             whole <= 2,
         )
         said = f"{max(live):.1f} s" if None not in live else "not within 6 s"
-        self.detail(f"nats-server restarted ({storage}): {cameras} cameras, {FPS} fps; all of them live at all relays again: {said}.")
+        self.detail(
+            f"nats-server restarted ({storage}): {cameras} cameras, {FPS} fps; all of them live at all relays again: {said}."
+        )
 
     def leader_killed(self):
         cameras, seconds = CAMERAS, 24
@@ -406,28 +412,27 @@ class Bench(bench_relay.Bench):
             peaks = [memory(one.pid, "VmHWM") for one in (relay, *edge, *nodes)]
         with_ = "with the bus and an edge" if bus else "without a bus"
         self.row(
-            f"{count:,} cameras at one relay, {with_}: peak memory with all their pictures of {SMALL_BYTES // 1000} KB, and one "
-            "scrape of its metrics",
+            f"{count:,} cameras at one relay, {with_}: peak memory with all their pictures of {SMALL_BYTES // 1000} KB, and "
+            "one scrape of its metrics",
             f"{peaks[0]:.0f} MiB" + (f" (edge {peaks[1]:.0f}, NATS {peaks[2]:.0f} MiB)" if bus else ""),
             "below 1 GB",
             peaks[0] * 2**20 < 1e9,
         )
         self.row(
-            f"the same: states that are wrong, of {len(wrong)} x {count:,}: all live, still live shortly before their patience "
-            "ends, a third stale",
+            f"the same: states that are wrong, of {len(wrong)} x {count:,}: all live, still live shortly before their "
+            "patience ends, a third stale",
             str(sum(wrong)),
             "0",
             sum(wrong) == 0,
         )
         self.detail(
-            f"{count:,} cameras {with_}: each sends a frame every {every} s (so that a run takes no ten minutes), its patience is "
-            f"five of these, a picture is written to the database every {10 * every} s. {fed['sent']} frames; {fed['skipped']} "
-            f"left out because the one before was not acknowledged; acknowledged p50 / p99 / max "
+            f"{count:,} cameras {with_}: each sends a frame every {every} s (so that a run takes no ten minutes), its "
+            f"patience is five of these, a picture is written to the database every {10 * every} s. {fed['sent']} frames; "
+            f"{fed['skipped']} left out because the one before was not acknowledged; acknowledged p50 / p99 / max "
             f"{fed['acknowledged_p50_ms']:.1f} / {fed['acknowledged_p99_ms']:.1f} / {fed['acknowledged_max_ms']:.1f} ms. "
-            f"All connected after {connecting:.1f} s. Resident after three rounds {resident:.0f} MiB; peak before the scrape "
-            + ", edge ".join(f"{mib:.0f} MiB" for mib in before)
-            + f". A scrape is {scraped / 1e6:.1f} MB, and takes {scrape:.1f} s. Processor at {count / every:.0f} frames/s, of "
-            f"one core together: {usage}."
+            f"All connected after {connecting:.1f} s. Resident after three rounds {resident:.0f} MiB; peak before the "
+            f"scrape {', edge '.join(f'{mib:.0f} MiB' for mib in before)}. A scrape is {scraped / 1e6:.1f} MB, and takes "
+            f"{scrape:.1f} s. Processor at {count / every:.0f} frames/s, of one core together: {usage}."
         )
 
     def wrong(self, relay, count, state_of):
@@ -520,9 +525,9 @@ class Bench(bench_relay.Bench):
         for scenario in only:
             try:
                 scenarios[scenario]()
-            except Failed as why:
+            except (Failed, OSError, ValueError, LookupError) as why:
                 self.failed.append(scenario)
-                self.row(scenario, f"**failed**: {why}", "", None)
+                self.row(scenario, f"**failed**: {why!r}", "", None)
         self.say("", *(f"- {text}" for text in self.details))
         return self.lines
 
