@@ -245,6 +245,7 @@ fn start(config: &Config, listeners: Vec<Listener>, parts: Parts) -> Tasks {
         plain,
         peer_timeout: config.uploads.peer_timeout,
         started: clock::mono(),
+        measuring: tokio::sync::Mutex::default(),
     });
     let (serving, watching) = (SharedMark::default(), SharedMark::default());
     let server = Server {

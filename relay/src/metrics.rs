@@ -4,7 +4,7 @@
 //! Ages and states are not kept here: they are computed when somebody asks, because a camera that
 //! is silent changes nothing and still grows older.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use frame::CameraId;
@@ -29,7 +29,8 @@ use crate::updates::Known;
 const AGES: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// Seconds: work on this machine.
-const WORK: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const WORK: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 /// How a frame leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    const ALL: [Kind; 4] = [Kind::Still, Kind::Mjpeg, Kind::WebSocket, Kind::Export];
+
     /// The label, and the word in status.
     pub(crate) const fn word(self) -> &'static str {
         match self {
@@ -62,11 +65,7 @@ pub(crate) struct Metrics {
     past: IntCounterVec,
     refused: IntCounterVec,
     received_age: HistogramVec,
-    sent: IntCounterVec,
-    sent_bytes: IntCounterVec,
-    skipped: IntCounterVec,
-    sent_age: HistogramVec,
-    viewers: IntGaugeVec,
+    flows: Flows,
     scaled: IntCounterVec,
     frame_age: GaugeVec,
     state: IntGaugeVec,
@@ -130,7 +129,8 @@ pub(crate) struct Guesses {
 /// What goes between this relay and the others. There without a cluster, too, and stays at 0.
 #[derive(Debug, Clone)]
 pub(crate) struct ClusterMetrics {
-    pub works: IntGauge,
+    /// Without labels, but not there without a cluster.
+    pub works: IntGaugeVec,
     /// By outcome.
     pub published: IntCounterVec,
     pub published_bytes: IntCounter,
@@ -182,10 +182,50 @@ pub(crate) struct CameraMetrics {
     pub scaled: IntCounter,
     /// Viewers whose connection was ended, by kind and reason.
     pub dropped: IntCounterVec,
-    pub still: Outflow,
-    pub mjpeg: Outflow,
-    pub websocket: Outflow,
-    pub export: Outflow,
+    id: CameraId,
+    flows: Flows,
+    /// In the order of [`Kind::ALL`]; made when somebody first looks in that way, because they take more memory than all
+    /// the rest of a camera that nobody looks at.
+    outflows: [OnceLock<Outflow>; Kind::ALL.len()],
+}
+
+impl CameraMetrics {
+    /// What leaves it in this way.
+    pub(crate) fn out(&self, kind: Kind) -> &Outflow {
+        static NONE: OnceLock<Outflow> = OnceLock::new();
+        let place = Kind::ALL.iter().position(|one| *one == kind);
+        let cell = place.and_then(|place| self.outflows.get(place)).unwrap_or(&NONE);
+        cell.get_or_init(|| self.flows.of(&self.id, kind))
+    }
+
+    /// The same, if anything ever has.
+    pub(crate) fn out_so_far(&self, kind: Kind) -> Option<&Outflow> {
+        let place = Kind::ALL.iter().position(|one| *one == kind)?;
+        self.outflows.get(place)?.get()
+    }
+}
+
+/// What outflows are made of.
+#[derive(Debug, Clone)]
+struct Flows {
+    sent: IntCounterVec,
+    sent_bytes: IntCounterVec,
+    skipped: IntCounterVec,
+    sent_age: HistogramVec,
+    viewers: IntGaugeVec,
+}
+
+impl Flows {
+    fn of(&self, id: &CameraId, kind: Kind) -> Outflow {
+        let labels = &[id.as_str(), kind.word()];
+        Outflow {
+            frames: self.sent.with_label_values(labels),
+            bytes: self.sent_bytes.with_label_values(labels),
+            skipped: self.skipped.with_label_values(labels),
+            age: self.sent_age.with_label_values(labels),
+            viewers: self.viewers.with_label_values(labels),
+        }
+    }
 }
 
 /// What leaves one camera in one way.
@@ -261,24 +301,26 @@ impl Metrics {
                 &[camera],
                 AGES,
             )?,
-            sent: by.counters(
-                "frames_sent",
-                "Frames that were handed to viewers",
-                &[camera, kind],
-            )?,
-            sent_bytes: by.counters("sent_bytes", "Bytes of frames sent", &[camera, kind])?,
-            skipped: by.counters(
-                "frames_skipped",
-                "Frames a viewer did not get because it had not taken the one before",
-                &[camera, kind],
-            )?,
-            sent_age: by.histograms(
-                "sent_age_seconds",
-                "Age of a frame when it was sent",
-                &[camera, kind],
-                AGES,
-            )?,
-            viewers: by.gauges("viewers", "Viewers of a stream", &[camera, kind])?,
+            flows: Flows {
+                sent: by.counters(
+                    "frames_sent",
+                    "Frames that were handed to viewers",
+                    &[camera, kind],
+                )?,
+                sent_bytes: by.counters("sent_bytes", "Bytes of frames sent", &[camera, kind])?,
+                skipped: by.counters(
+                    "frames_skipped",
+                    "Frames a viewer did not get because it had not taken the one before",
+                    &[camera, kind],
+                )?,
+                sent_age: by.histograms(
+                    "sent_age_seconds",
+                    "Age of a frame when it was sent",
+                    &[camera, kind],
+                    AGES,
+                )?,
+                viewers: by.gauges("viewers", "Viewers of a stream", &[camera, kind])?,
+            },
             scaled: by.counters("scaled", "Scaled pictures made", &[camera])?,
             frame_age: by.ages("frame_age_seconds", "Age of the newest frame", &[camera])?,
             state: by.gauges(
@@ -445,16 +487,6 @@ impl Metrics {
     pub(crate) fn camera(&self, camera: &CameraId) -> CameraMetrics {
         let id = camera.as_str();
         let labels = &[id];
-        let outflow = |kind: Kind| {
-            let labels = &[id, kind.word()];
-            Outflow {
-                frames: self.sent.with_label_values(labels),
-                bytes: self.sent_bytes.with_label_values(labels),
-                skipped: self.skipped.with_label_values(labels),
-                age: self.sent_age.with_label_values(labels),
-                viewers: self.viewers.with_label_values(labels),
-            }
-        };
         CameraMetrics {
             accepted: self.received.with_label_values(labels),
             bytes: self.received_bytes.with_label_values(labels),
@@ -464,10 +496,9 @@ impl Metrics {
             received_age: self.received_age.with_label_values(labels),
             scaled: self.scaled.with_label_values(labels),
             dropped: self.viewers_dropped.clone(),
-            still: outflow(Kind::Still),
-            mjpeg: outflow(Kind::Mjpeg),
-            websocket: outflow(Kind::WebSocket),
-            export: outflow(Kind::Export),
+            id: camera.clone(),
+            flows: self.flows.clone(),
+            outflows: Default::default(),
         }
     }
 
@@ -571,7 +602,7 @@ fn said(report: &Report) -> [(&'static str, Option<f64>); 8] {
 impl ClusterMetrics {
     fn new(by: &Register<'_>) -> Made<ClusterMetrics> {
         Ok(ClusterMetrics {
-            works: by.whole("cluster_works", "1 while frames are shared by the bus, else 0")?,
+            works: by.gauges("cluster_works", "1 while frames are shared by the bus, else 0", &[])?,
             published: by.counters(
                 "cluster_published",
                 "Frames that were uploaded here, by what became of them on their way to the bus; older: it had a newer one",

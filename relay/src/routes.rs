@@ -69,6 +69,8 @@ pub(crate) struct Site {
     /// A viewer that takes or says nothing for so long is disconnected.
     pub peer_timeout: Duration,
     pub started: Mono,
+    /// Somebody reads the metrics.
+    pub measuring: tokio::sync::Mutex<()>,
 }
 
 /// All routes.
@@ -272,20 +274,29 @@ impl Site {
                 }
                 response
             }
-            Target::Metrics => self.measured(now),
+            Target::Metrics => self.measured(now).await,
         }
     }
 
-    fn measured(&self, now: Mono) -> Response {
+    /// One at a time, and on a thread of its own: of ten thousand cameras it takes a while.
+    async fn measured(&self, now: Mono) -> Response {
+        let _turn = self.measuring.lock().await;
         let open = self.connections.open();
-        let known = self.updates.known();
         if let Some(cluster) = &self.cluster {
             cluster.measure();
         }
         let shown = self.plain.as_ref().and_then(|plain| plain.shown.certificate());
         let until = shown.map(|certificate| certificate.validity.until);
-        let text = self.metrics.text(&self.board, now, open, until, &self.store, &known);
-        respond::metrics(text)
+        let (metrics, board, store) =
+            (Arc::clone(&self.metrics), Arc::clone(&self.board), self.store.clone());
+        let updates = Arc::clone(&self.updates);
+        let text = tokio::task::spawn_blocking(move || {
+            metrics.text(&board, now, open, until, &store, &updates.known())
+        });
+        match text.await {
+            Ok(text) => respond::metrics(text),
+            Err(_) => respond::later("the relay is about to stop"),
+        }
     }
 
     fn push(&self, id: &CameraId, request: &Request, eyes: &Eyes) -> Response {

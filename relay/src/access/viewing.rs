@@ -22,7 +22,7 @@ use crate::password::Padded;
 use crate::respond::{self, Response};
 
 /// `relay.max_cameras` is no more (config/keys.rs).
-const MOST_HIDDEN: usize = 10_000;
+const MOST_HIDDEN: usize = 20_000;
 
 /// How often a stream looks whether its link is still good.
 const LOOK: Duration = Duration::from_secs(5);

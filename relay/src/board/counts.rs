@@ -100,8 +100,7 @@ impl Refusals {
 impl CameraMetrics {
     /// Viewers of streams by kind.
     pub(crate) fn viewers(&self) -> BTreeMap<&'static str, i64> {
-        [(Kind::Mjpeg, &self.mjpeg), (Kind::WebSocket, &self.websocket)]
-            .map(|(kind, outflow)| (kind.word(), outflow.viewers.get()))
-            .into()
+        let viewers = |kind| self.out_so_far(kind).map_or(0, |out| out.viewers.get());
+        [Kind::Mjpeg, Kind::WebSocket].map(|kind| (kind.word(), viewers(kind))).into()
     }
 }

@@ -186,6 +186,8 @@ pub(crate) struct ClusterStatus {
     pub bus: &'static str,
     /// What is wrong with it, and what to do.
     pub problem: Option<String>,
+    /// What of the stream is otherwise than the configuration asks for.
+    pub differs: Option<String>,
     pub role: Role,
     pub name: String,
     pub stream: String,
@@ -202,6 +204,8 @@ pub(crate) struct Cluster {
     bus: Mutex<Bus>,
     peers: Mutex<Peers>,
     metrics: ClusterMetrics,
+    /// What of the stream is otherwise than it was asked for.
+    differs: Mutex<Option<String>>,
     trouble: Mutex<Episode<Kind>>,
 }
 
@@ -220,6 +224,7 @@ impl Cluster {
             bus: Mutex::new(Bus::Trouble(connecting)),
             peers: Mutex::default(),
             metrics,
+            differs: Mutex::default(),
             trouble: Mutex::new(Episode::new(LINE_SPACING)),
         }
     }
@@ -247,6 +252,7 @@ impl Cluster {
         ClusterStatus {
             bus,
             problem,
+            differs: self.differs.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             role: self.config.role,
             name: self.config.name.to_string(),
             stream: self.config.stream.clone(),
@@ -254,10 +260,20 @@ impl Cluster {
         }
     }
 
+    /// Says what of the stream is otherwise than it was asked for, once.
+    fn compare(&self, found: &async_nats::jetstream::stream::Config) {
+        let now = stream::differs(found, &self.config);
+        let mut before = self.differs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(says) = now.as_ref().filter(|_| *before != now) {
+            tracing::warn!("cluster: {says}");
+        }
+        *before = now;
+    }
+
     /// Brings what is not counted up to date.
     pub(crate) fn measure(&self) {
         let works = matches!(&*self.bus(), Bus::Works { .. });
-        self.metrics.works.set(i64::from(works));
+        self.metrics.works.with_label_values::<&str>(&[]).set(i64::from(works));
         let peers = self.peers();
         self.metrics.relays.set(i64::try_from(peers.count()).unwrap_or(i64::MAX));
         // Relays come and go: only those of this moment.

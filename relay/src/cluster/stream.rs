@@ -70,9 +70,39 @@ pub(super) fn judge(found: &Config, config: &ClusterConfig) -> Result<(), String
     ))
 }
 
+/// What of a stream is otherwise than this relay would have made it, and matters when something dies; its operator's
+/// affair.
+pub(super) fn differs(found: &Config, config: &ClusterConfig) -> Option<String> {
+    let wanted = wanted(config);
+    let mut says = Vec::new();
+    if found.num_replicas < wanted.num_replicas {
+        says.push(format!(
+            "it is kept by {} of the {} servers that cluster.replicas asks for",
+            found.num_replicas, wanted.num_replicas
+        ));
+    }
+    if wanted.storage == StorageType::File && found.storage != StorageType::File {
+        says.push("it is kept in memory and not on disk (cluster.storage)".to_owned());
+    }
+    let change =
+        "a stream that is there is not changed: docs/guide/scale.md says how it is made anew";
+    (!says.is_empty())
+        .then(|| format!("the stream \"{}\": {}; {change}", found.name, says.join("; ")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_asked_for_and_is_not_so_is_said() {
+        let config = ClusterConfig { replicas: 3, on_disk: true, ..ClusterConfig::default() };
+        assert_eq!(differs(&wanted(&config), &config), None);
+        let small = wanted(&ClusterConfig::default());
+        let says = differs(&small, &config).unwrap();
+        assert!(says.contains("1 of the 3") && says.contains("memory"), "{says}");
+        assert_eq!(differs(&wanted(&config), &ClusterConfig::default()), None, "better is fine");
+    }
 
     #[test]
     fn its_own_serves_and_others_do_not() {

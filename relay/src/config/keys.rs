@@ -24,7 +24,7 @@ pub(crate) const KEYS: &[Key] = &[
     },
     Key {
         name: "relay.max_cameras",
-        kind: Kind::Integer(1, 10_000),
+        kind: Kind::Integer(1, 20_000),
         default: "64",
         help: "Most cameras. One that is not configured appears with its first picture, if it knows the relay's password.",
     },

@@ -129,6 +129,13 @@ fn judge_cluster(status: &Value) -> Option<Finding> {
         relays.filter_map(|relay| text(relay, "relay")).collect::<Vec<_>>().join(", ")
     };
     let missing = |relay: &&Value| text(relay, "state").is_some_and(|state| state == "missing");
+    if let Some(says) = text(cluster, "differs") {
+        return Some(Finding::warning(
+            "cluster",
+            says,
+            "docs/guide/scale.md, \"Three NATS servers\"",
+        ));
+    }
     let (missing, off) =
         (named(&mut relays.iter().filter(missing)), named(&mut relays.iter().filter(off)));
     Some(if !missing.is_empty() {

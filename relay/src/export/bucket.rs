@@ -34,6 +34,7 @@ use super::{
 use crate::board::{Camera, Held, Size};
 use crate::client;
 use crate::metrics::BucketCounts;
+use crate::metrics::Kind;
 use crate::routes::Site;
 use crate::status;
 use pace::{Ended, Pace};
@@ -296,7 +297,7 @@ async fn carry_out(
     counts.stored.inc();
     counts.bytes.inc_by(length as u64);
     if let Content::Picture(camera, held, _) = &content {
-        camera.counts.export.sent(length, held.age(clock::mono()));
+        camera.counts.out(Kind::Export).sent(length, held.age(clock::mono()));
     }
     Ok(true)
 }

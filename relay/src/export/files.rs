@@ -23,6 +23,7 @@ use super::{
     shown,
 };
 use crate::board::{Camera, Size};
+use crate::metrics::Kind;
 use crate::routes::Site;
 use crate::status;
 
@@ -99,7 +100,7 @@ impl Export {
             }
             for (size, content) in pictures {
                 let now = clock::mono();
-                camera.counts.export.sent(content.len(), held.age(now));
+                camera.counts.out(Kind::Export).sent(content.len(), held.age(now));
                 // Nobody knows who looks at files.
                 camera.asked(now);
                 writes.push(Write { path: folder.join(file_name(size)), content });

@@ -23,6 +23,7 @@ use web::serve::Wire;
 use super::pace::{Pace, Progress};
 use crate::access::viewing::Permit;
 use crate::board::{BOUNDARY, Camera, Held, OPEN_HEAD, Size, Watched};
+use crate::metrics::Kind;
 use crate::respond::Response;
 use crate::scale::Scaler;
 
@@ -77,7 +78,7 @@ pub(crate) fn answer(
         blink: is_blink(headers) && !reads_parts(headers),
         begun: false,
         last: None,
-        _watching: camera.watched(&camera.counts.mjpeg),
+        _watching: camera.watched(camera.counts.out(Kind::Mjpeg)),
     };
     let parts = stream::unfold(viewer, |mut viewer| async move {
         let part = viewer.next().await?;
@@ -139,7 +140,7 @@ impl Viewer {
             };
             let part = rendition.part();
             let part = if self.blink { &part.open } else { &part.sized };
-            let out = &self.camera.counts.mjpeg;
+            let out = self.camera.counts.out(Kind::Mjpeg);
             let now = clock::mono();
             out.sent(part.len(), held.age(now));
             out.skipped.inc_by(held.skipped_since(self.last));

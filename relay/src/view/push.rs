@@ -15,6 +15,7 @@ use web::serve::Wire;
 use super::window::Window;
 use crate::access::viewing::Permit;
 use crate::board::{Camera, Held, Size};
+use crate::metrics::Kind;
 use crate::rate::Rate;
 use crate::scale::Scaler;
 use crate::status::millis;
@@ -77,7 +78,7 @@ pub(crate) async fn run(
     (wire, timeout): (Arc<Wire>, Duration),
     permit: Permit,
 ) {
-    let _watching = camera.watched(&camera.counts.websocket);
+    let _watching = camera.watched(camera.counts.out(Kind::WebSocket));
     let (window, messages) = (Window::default(), Rate::default());
     let most = MAY_SEND.bytes_per_second as u64 * (timeout / PINGS).as_secs().max(1) / 2;
     let mut viewer =
@@ -176,7 +177,7 @@ impl Viewer {
     async fn show(&mut self, held: &Held, scaler: &Scaler, size: Option<Size>) -> Result<(), End> {
         let Ok(rendition) = scaler.get(&self.camera, held, size).await else { return Ok(()) };
         let (message, now) = (rendition.message(), clock::mono());
-        let out = &self.camera.counts.websocket;
+        let out = self.camera.counts.out(Kind::WebSocket);
         out.sent(message.len(), held.age(now));
         out.skipped.inc_by(held.skipped_since(self.last));
         self.last = Some(held.number);

@@ -13,6 +13,7 @@ use ladder::Mono;
 use web::freshness::State;
 
 use crate::board::{Camera, NotScaled, Rendition, Size};
+use crate::metrics::Kind;
 use crate::respond::{self, Response};
 use crate::scale::Scaler;
 use crate::status::millis;
@@ -69,7 +70,7 @@ pub(crate) async fn answer(
     cache.say(max_age.is_some(), response.headers_mut());
     aged(&mut response, camera, state, age, now);
     if response.status() == StatusCode::OK {
-        camera.counts.still.sent(rendition.jpeg.len(), age);
+        camera.counts.out(Kind::Still).sent(rendition.jpeg.len(), age);
     }
     response
 }

@@ -8,8 +8,11 @@ use std::process::Command;
 use crate::relay::{PHOTO, Relay};
 
 /// There with HTTPS only, and where there are other relays.
-const ELSEWHERE: [&str; 2] =
-    ["stillwatch_certificate_expiry_seconds", "stillwatch_cluster_clock_offset_seconds"];
+const ELSEWHERE: [&str; 3] = [
+    "stillwatch_certificate_expiry_seconds",
+    "stillwatch_cluster_clock_offset_seconds",
+    "stillwatch_cluster_works",
+];
 
 fn docs(path: &str) -> PathBuf {
     testbed::of_repository("docs").join(path)

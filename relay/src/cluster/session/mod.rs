@@ -22,7 +22,7 @@ use runtime::clock;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use super::connect::{announcements, causes, connect, context, stream};
+use super::connect::{announcements, connect, context, stream, subscribe};
 use super::lane::{self, Heard, Lane};
 use super::message::{self, camera};
 use super::outgoing::Waiting;
@@ -140,14 +140,9 @@ async fn begin<'a>(
     let (client, events) = connect(config).await?;
     let context = context(&client);
     let stream = stream(&context, config).await?;
-    let subscribe = async |subject: String| {
-        let failed = |error| Trouble::away(format!("can't listen: {}", causes(&error)));
-        client.subscribe(subject).await.map_err(failed)
-    };
-    let beacons = subscribe(format!("{}.relay.*", config.stream)).await?;
-    let inbox = client.new_inbox();
-    let heads = subscribe(inbox.clone()).await?;
-    let before = announcements(&stream, inbox, config).await?;
+    let beacons = subscribe(&client, format!("{}.relay.*", config.stream)).await?;
+    let (heads, before) = announcements(&client, &stream, config).await?;
+    cluster.compare(&stream.cached_info().config);
     let max = client.max_payload();
     if config.role.takes_uploads() && max < config.max_frame_bytes + HEADERS {
         tracing::warn!(
