@@ -835,10 +835,11 @@ impl RelayAddress {
         }
         let local = url.host().is_some_and(|host| is_local(&host));
         if url.scheme() == "http" && !local && !raw.plain_http {
-            return Err(wrong(
-                "everybody on the way to it could read the password; write https://, or, if that \
+            let host = url.host_str().unwrap_or_default();
+            return Err(wrong(&format!(
+                "everybody on the way to {host} could read the password; write https://, or, if that \
                  is what you want, upload.plain_http = true (--plain-http)",
-            ));
+            )));
         }
         let (passwords, others): (Vec<_>, Vec<_>) =
             url.query_pairs().into_owned().partition(|(name, _)| name == "password");
