@@ -100,7 +100,7 @@ pub(crate) const KEYS: &[Key] = &[
         name: "relay.url",
         kind: Kind::Text,
         default: "",
-        help: "Where the pictures go: `https://cam.example.org/`.",
+        help: "Where the pictures go: `https://cam.example.org/`. Several, separated by spaces, are tried in this order; their password is the same.",
     },
     Key { name: "relay.password", kind: Kind::Text, default: "", help: "The relay's password." },
     Key {
@@ -125,6 +125,12 @@ const NAME: &str = "camera";
 
 /// The time zone that is always there.
 pub(crate) const UTC: &str = "UTC";
+
+/// More than anybody has; each address that is wrong is told.
+const MAX_RELAYS: usize = 16;
+
+/// How an address is written.
+const ADDRESS_EXAMPLE: &str = "write it as in \"https://cam.example.org/\"";
 
 /// As `runtime::secret` reads it from a file.
 const MAX_PASSWORD: usize = 1024;
@@ -180,13 +186,23 @@ pub(crate) struct Card {
     pub timezone: String,
     pub wifi: Option<Wifi>,
     pub fixed: Option<Fixed>,
-    pub relay: Url,
+    /// In the order of preference; one at least.
+    pub relays: Vec<Url>,
+    /// The same for all of them.
     pub relay_password: String,
     pub ssh_key: Option<String>,
     /// Whether the local viewer is asked for.
     pub viewer: bool,
     /// Where things stand, and what is the agent's.
     pub written: Written,
+}
+
+impl Card {
+    /// The relays' addresses, as the agent and people read them.
+    pub(crate) fn relay_addresses(&self) -> String {
+        let urls: Vec<&str> = self.relays.iter().map(Url::as_str).collect();
+        urls.join(" ")
+    }
 }
 
 /// Whom the WiFi's password is told to, and in which way.
@@ -198,7 +214,7 @@ pub(crate) fn is_readable(text: &str) -> bool {
 }
 
 /// `text` with the secrets that were blanked, as they are in `stored`. Whoever names another network or
-/// another relay has to write its password, too: nobody gets somebody else's.
+/// other relays, or one more, has to write their password, too: nobody gets somebody else's.
 pub(crate) fn with_secrets(text: &str, stored: &str) -> String {
     let Ok(written) = written::read(text, KEYS, &AGENT_SECTIONS) else { return text.to_owned() };
     let Ok(stored) = written::read(stored, KEYS, &AGENT_SECTIONS) else { return text.to_owned() };
@@ -244,7 +260,7 @@ pub(crate) fn read(text: &str, knows_zone: impl Fn(&str) -> bool) -> Result<Card
     let timezone = check.timezone(knows_zone);
     let wifi = check.wifi();
     let fixed = check.fixed();
-    let relay = check.relay();
+    let relays = check.relays();
     let relay_password = check.secret("relay.password", "relay.url");
     let ssh_key = check.ssh_key();
     check.agent();
@@ -252,14 +268,14 @@ pub(crate) fn read(text: &str, knows_zone: impl Fn(&str) -> bool) -> Result<Card
     let viewer = written.get("viewer").and_then(|entry| entry.value.as_bool()).unwrap_or(false);
     let mut mistakes = check.mistakes;
     mistakes.sort();
-    match (name, timezone, relay, relay_password) {
-        (Some(name), Some(timezone), Some(relay), Some(relay_password)) if mistakes.is_empty() => {
+    match (name, timezone, relays, relay_password) {
+        (Some(name), Some(timezone), Some(relays), Some(relay_password)) if mistakes.is_empty() => {
             Ok(Card {
                 name,
                 timezone,
                 wifi,
                 fixed,
-                relay,
+                relays,
                 relay_password,
                 ssh_key,
                 viewer,
@@ -424,30 +440,28 @@ impl Check<'_> {
         }
     }
 
-    fn relay(&mut self) -> Option<Url> {
-        let example = "write it as in \"https://cam.example.org/\"";
-        let Some(url) = self.written.text("relay.url") else {
-            return self
-                .wrong("relay.url", format!("is missing: where do the pictures go? {example}"));
-        };
-        let with_scheme = || format!("it has to begin with http:// or https://; {example}");
-        if url.contains(char::is_whitespace) {
-            return self.wrong("relay.url", "is one address, without blanks");
+    fn relays(&mut self) -> Option<Vec<Url>> {
+        let text = self.written.text("relay.url").unwrap_or_default();
+        let count = text.split_whitespace().count();
+        if count == 0 {
+            let why = format!("is missing: where do the pictures go? {ADDRESS_EXAMPLE}");
+            return self.wrong("relay.url", why);
         }
-        match Url::parse(url) {
-            Ok(url) if url.query_pairs().any(|(name, _)| name == "password") => {
-                self.wrong("relay.url", "write the password as relay.password, without ?password=")
-            }
-            Ok(url) if !url.username().is_empty() || url.password().is_some() => self.wrong(
-                "relay.url",
-                "write the password as relay.password, and no name before the @",
-            ),
-            Ok(url) if url.query().is_some() || url.fragment().is_some() => {
-                self.wrong("relay.url", format!("ends before the ? or #; {example}"))
-            }
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Some(url),
-            Ok(_) | Err(_) => self.wrong("relay.url", with_scheme()),
+        if count > MAX_RELAYS {
+            return self.wrong("relay.url", format!("has more than {MAX_RELAYS} addresses"));
         }
+        let mut relays = Vec::new();
+        for (number, address) in (1..).zip(text.split_whitespace()) {
+            match relay(address) {
+                Ok(url) => relays.push(url),
+                Err(why) if count == 1 => return self.wrong("relay.url", why),
+                Err(why) => {
+                    let why = format!("address {number} of {count}: {why}");
+                    self.wrong::<()>("relay.url", why);
+                }
+            }
+        }
+        Some(relays)
     }
 
     fn ssh_key(&mut self) -> Option<String> {
@@ -485,6 +499,28 @@ impl Check<'_> {
             if self.written.get(key).is_some() {
                 self.wrong::<()>(key, format!("on the card this is {instead}"));
             }
+        }
+    }
+}
+
+/// One relay's address, or what is wrong with it. That does not repeat it: a password may stand in it.
+fn relay(address: &str) -> Result<Url, String> {
+    if address.ends_with([',', ';']) || address.matches("://").count() > 1 {
+        return Err("several addresses are separated by spaces, and by nothing else".to_owned());
+    }
+    match Url::parse(address) {
+        Ok(url) if url.query_pairs().any(|(name, _)| name == "password") => {
+            Err("write the password as relay.password, without ?password=".to_owned())
+        }
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            Err("write the password as relay.password, and no name before the @".to_owned())
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+            Err(format!("ends before the ? or #; {ADDRESS_EXAMPLE}"))
+        }
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        Ok(_) | Err(_) => {
+            Err(format!("it has to begin with http:// or https://; {ADDRESS_EXAMPLE}"))
         }
     }
 }

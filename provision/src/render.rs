@@ -197,7 +197,7 @@ pub(crate) fn agent_config(card: &Card) -> String {
             "camera" if card.written.text("name").is_some() => {
                 format!("id = {}\n", quoted(card.name.as_str()))
             }
-            "upload" => format!("relay = {}\n", quoted(card.relay.as_str())),
+            "upload" => format!("relay = {}\n", quoted(&card.relay_addresses())),
             _ => String::new(),
         };
         let given = values_text(&card.written, name);

@@ -138,7 +138,7 @@ fn what_is_in_force(card: &Card) -> Vec<String> {
         format!("    name:     {}", card.name),
         format!("    WiFi:     {wifi}"),
         format!("    address:  {address}"),
-        format!("    relay:    {}", card.relay),
+        format!("    relay:    {}", card.relay_addresses()),
         format!("    SSH:      {ssh}"),
     ]
 }
@@ -149,7 +149,7 @@ mod tests {
 
     fn card() -> Card {
         let text = "[wifi]\ncountry = \"de\"\nssid = \"Home\"\npassword = \"hunter22\"\n\
-                    [relay]\nurl = \"https://cam.example.org/\"\npassword = \"s3cret\"\n";
+                    [relay]\nurl = \"https://cam.example.org/ http://10.0.0.1\"\npassword = \"s3cret\"\n";
         crate::card::read(text, |_| true).unwrap()
     }
 
@@ -160,6 +160,10 @@ mod tests {
         assert!(text.contains("has 1 mistake:\r\n\r\n    line 7: wifi.ssid"), "{text}");
         assert!(
             text.contains("goes on with what was right last:\r\n    name:     camera"),
+            "{text}"
+        );
+        assert!(
+            text.contains("    relay:    https://cam.example.org/ http://10.0.0.1/\r\n"),
             "{text}"
         );
         let all = [Finding::Right { kept: Ok(()) }, Finding::Missing { misnamed: None }, wrong];

@@ -38,6 +38,14 @@ impl Card {
         provision.status().unwrap().code()
     }
 
+    /// The agent, as this boot configured it.
+    fn agent(&self) -> Program {
+        let mut agent = command("stillwatch-agent");
+        agent.args(["run", "--config", &self.path("run/stillwatch/etc/agent.toml")]);
+        agent.args(["--password-file", &self.path("run/stillwatch/etc/relay.password")]);
+        Program::start("the agent", &mut agent)
+    }
+
     fn status(&self) -> String {
         fs::read_to_string(self.path("card/stillwatch-status.txt")).unwrap()
     }
@@ -58,12 +66,38 @@ fn what_the_card_says_the_agent_does() {
         let on_card = fs::read_to_string(card.path("card/stillwatch.toml")).unwrap();
         assert!(!on_card.contains(stories::PASSWORD), "{on_card}");
         let before = if relay.is_empty() { 0 } else { seq_of(&relay.frame("/live.jpeg")) };
-        let mut agent = command("stillwatch-agent");
-        agent.args(["run", "--config", &card.path("run/stillwatch/etc/agent.toml")]);
-        agent.args(["--password-file", &card.path("run/stillwatch/etc/relay.password")]);
-        let _agent = Program::start("the agent", &mut agent);
+        let _agent = card.agent();
         relay.frame_after(before);
     }
+}
+
+#[test]
+fn of_several_relays_on_the_card_the_next_one_gets_the_pictures() {
+    let (mut first, second) = (Relay::start(), Relay::start());
+    let both = format!("{} {}", first.url(), second.url());
+    let card = Card::with(&format!(
+        "[relay]\nurl = \"{both}\"\npassword = \"{}\"\n\
+         [camera]\nsource = \"pattern\"\nsize = \"320x240\"\n",
+        stories::PASSWORD,
+    ));
+    assert_eq!(card.boot(), Some(0), "{}", card.status());
+    assert!(card.status().contains(&format!("relay:    {both}\r\n")), "{}", card.status());
+    let _agent = card.agent();
+    first.frame("/live.jpeg");
+    assert!(second.is_empty());
+    first.program.signal("KILL");
+    first.program.ended();
+    second.frame("/live.jpeg");
+
+    // The password goes to these only.
+    let on_card = fs::read_to_string(card.path("card/stillwatch.toml")).unwrap();
+    let further = on_card.replace(&both, &format!("{both} http://10.0.0.1/"));
+    fs::write(card.path("card/stillwatch.toml"), further).unwrap();
+    assert_eq!(card.boot(), Some(0), "with what was right last");
+    let said = card.status();
+    assert!(said.contains("line 3: relay.password: is empty, and none is kept"), "{said}");
+    let agent = fs::read_to_string(card.path("run/stillwatch/etc/agent.toml")).unwrap();
+    assert!(!agent.contains("10.0.0.1"), "{agent}");
 }
 
 #[test]
@@ -81,5 +115,10 @@ fn what_the_agent_refuses_is_told_with_the_cards_lines() {
     fs::write(card.path("card/stillwatch.toml"), text.replace("fsp", "fps")).unwrap();
     assert_eq!(card.boot(), Some(78));
     let said = card.status();
-    assert!(said.contains("line 2: relay.url: everybody on the way"), "{said}");
+    assert!(said.contains("line 2: relay.url: everybody on the way to cam.example.org"), "{said}");
+    let second = text.replace("http://", "https://b.example.org/ http://").replace("fsp", "fps");
+    fs::write(card.path("card/stillwatch.toml"), second).unwrap();
+    assert_eq!(card.boot(), Some(78));
+    let said = card.status();
+    assert!(said.contains("line 2: relay.url: everybody on the way to cam.example.org"), "{said}");
 }

@@ -102,11 +102,36 @@ fn every_mistake_says_where_and_what_would_be_right() {
         ("[relay]\nurl = \"http://h/\"", "relay.password: is missing"),
         ("[relay]\nurl = \"http://u:p@h/\"\npassword = \"x\"", "no name before the @"),
         ("[relay]\nurl = \"http://h/?token=1\"\npassword = \"x\"", "ends before the ?"),
-        ("[relay]\nurl = \"http://h/ http://i/\"\npassword = \"x\"", "one address"),
+        ("[relay]\nurl = \"  \"\npassword = \"x\"", "line 2: relay.url: is missing"),
+        ("[relay]\nurl = \"http://h/, http://i/\"\npassword = \"x\"", "separated by spaces"),
+        ("[relay]\nurl = \"http://h/;http://i/\"\npassword = \"x\"", "separated by spaces"),
     ] {
         let found = read(relay, |_| true).unwrap_err();
         assert!(found.iter().any(|m| m.to_string().contains(says)), "{relay:?}: {found:?}");
     }
+}
+
+#[test]
+fn of_several_relays_each_is_checked() {
+    let read = |url: &str| {
+        let text = format!("[relay]\nurl = \"{url}\"\npassword = \"x\"");
+        let read = read(&text, |_| true).map(|card| card.relay_addresses());
+        read.map_err(|found| found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    };
+    assert_eq!(
+        read(" https://a.example.org  http://10.0.0.1:5000/cams/\\n"),
+        Ok("https://a.example.org/ http://10.0.0.1:5000/cams/".to_owned())
+    );
+    let found = read("b.example.org https://a.example.org/ http://h/?password=s3cret").unwrap_err();
+    assert!(found.contains("line 2: relay.url: address 1 of 3: it has to begin with"), "{found}");
+    assert!(found.contains("line 2: relay.url: address 3 of 3: write the password"), "{found}");
+    assert!(!found.contains("s3cret"), "{found}");
+    assert_eq!(found.lines().count(), 2, "{found}");
+    // One that has no number is the only one.
+    assert!(read("b.example.org").unwrap_err().starts_with("line 2: relay.url: it has to begin"));
+    let many = |count| vec!["http://h/"; count].join(" ");
+    assert_eq!(read(&many(MAX_RELAYS)), Ok(many(MAX_RELAYS)));
+    assert!(read(&many(MAX_RELAYS + 1)).unwrap_err().contains("more than 16 addresses"));
 }
 
 #[test]
@@ -130,6 +155,8 @@ fn blanked_secrets_come_back_for_the_same_network_and_relay_only() {
     assert!(!other_network.contains("hunter22") && other_network.contains("s3cret"));
     let other_relay = with_secrets(&blanked.replace("cam.example", "evil.example"), &full);
     assert!(other_relay.contains("hunter22") && !other_relay.contains("s3cret"));
+    let further = blanked.replace("example.org/", "example.org/ https://evil.example/");
+    assert!(!with_secrets(&further, &full).contains("s3cret"), "a relay more is another one, too");
     let other_way = with_secrets(&blanked.replace("[wifi]", "[wifi]\nidentity = \"eve\""), &full);
     assert!(!other_way.contains("hunter22"), "{other_way}");
     // A line that was taken out says: this network has no password.

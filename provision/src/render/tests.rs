@@ -30,6 +30,9 @@ fn the_agent_gets_its_sections_and_what_the_card_says_in_other_words() {
     let expected = "[camera]\nid = \"garden\"\nfps = 2\nsize = \"640x480\"\n\n[upload]\n\
                     relay = \"https://cam.example.org/\"\nidle_interval = \"30s\"\n\n";
     assert_eq!(content(&files, AGENT_CONFIG), expected);
+    let files = rendered(&FULL.replace("example.org/", "example.org/  https://cam3.example.org"));
+    let both = "relay = \"https://cam.example.org/ https://cam3.example.org/\"\n";
+    assert!(content(&files, AGENT_CONFIG).contains(both), "{}", content(&files, AGENT_CONFIG));
     let files = rendered(&FULL.replace("name = \"garden\"\n", ""));
     assert!(content(&files, AGENT_CONFIG).starts_with("[camera]\nfps"), "the relay's /live.jpeg");
     let files = rendered(&format!("viewer = true\n{FULL}"));
