@@ -310,7 +310,10 @@ impl Session<'_> {
             self.cluster.metrics.redelivered.inc();
             return;
         }
-        camera.announce_frame(told.announced, self.replaying, Now::read());
+        let now = Now::read();
+        // What an earlier connection told of may be lost.
+        camera.retract(Some(told.announced.placed), now.unix_us);
+        camera.announce_frame(told.announced, self.replaying, now);
         self.touch(id);
     }
 
