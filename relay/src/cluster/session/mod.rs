@@ -119,7 +119,10 @@ pub(super) async fn run(cluster: &Cluster, board: &Board) -> Trouble {
     match begin(cluster, board).await {
         Ok((mut session, sources)) => match session.talk(sources).await {
             Ok(never) => match never {},
-            Err(trouble) => trouble,
+            Err(trouble) => {
+                cluster.unsure(board, session.heard);
+                trouble
+            }
         },
         Err(trouble) => trouble,
     }
