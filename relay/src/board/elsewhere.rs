@@ -65,7 +65,7 @@ pub(super) struct Known {
     announced: Option<(Announced, Now)>,
     /// Since when a picture that was announced is missing, and somebody waits for it.
     missing: Option<Mono>,
-    /// Whoever takes its frames can't be heard.
+    /// Whoever takes its frames can't be heard, and it was not offline before.
     pub unsure: bool,
 }
 
@@ -143,6 +143,11 @@ impl Known {
         if self.announced.as_ref().is_some_and(|(announced, _)| gone(announced)) {
             (self.announced, self.missing) = (None, None);
         }
+    }
+
+    /// Whoever takes its frames has not been heard since then: what was not offline is not called so meanwhile.
+    pub(super) fn unsure(&mut self, since: Mono, limits: &Limits) {
+        self.unsure |= self.signs.state(since, limits) != State::Offline;
     }
 
     /// Somebody begins to look: what was not fetched before is not late.
@@ -310,8 +315,10 @@ mod tests {
         let mut known = Known::default();
         known.announce(announced(0), None, false, now(0));
         let state = |known: &Known| known.state(now(100).mono, &Limits::USUAL, None);
-        assert_eq!(state(&known), State::Offline);
-        known.unsure = true;
+        known.unsure(now(90).mono, &Limits::USUAL);
+        assert_eq!(state(&known), State::Offline, "it was before");
+        known.unsure(now(30).mono, &Limits::USUAL);
+        known.unsure(now(90).mono, &Limits::USUAL);
         assert_eq!(state(&known), State::Stale);
     }
 

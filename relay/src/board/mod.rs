@@ -416,9 +416,14 @@ impl Camera {
         Presence { attached, left, heard_ago }
     }
 
-    /// Whoever takes its frames can't be heard, or can again: it is not called offline meanwhile.
-    pub(crate) fn unsure(&self, unsure: bool) {
-        self.known().unsure = unsure;
+    /// Whoever takes its frames has not been heard since then.
+    pub(crate) fn unsure(&self, since: Mono) {
+        self.known().unsure(since, &self.limits);
+    }
+
+    /// Whoever takes its frames is heard again.
+    pub(crate) fn sure(&self) {
+        self.known().unsure = false;
     }
 
     /// What was announced can't be had any more: see [`Known::retract`].

@@ -31,6 +31,9 @@ pub(super) const MOST_CAMERAS: usize = 4_000;
 /// A clock that is off by more than this is told: what is said of pictures' ages is wrong by as much.
 const CLOCK_TOLERANCE_US: i64 = 2_000_000;
 
+/// In so many beacons in a row: one that waited on a thin link looks like a clock that is behind.
+const CLOCK_BEACONS: u32 = 5;
+
 /// See the module's documentation.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 pub(super) struct Beacon {
@@ -79,7 +82,8 @@ struct Peer {
     at: Mono,
     offset_us: i64,
     missing: bool,
-    clock_told: bool,
+    /// Beacons in a row by which its clock is off.
+    clock_off: u32,
 }
 
 /// A relay as others are told of it.
@@ -145,13 +149,14 @@ impl Peers {
             news.push(News::Joined(name.to_owned()));
         }
         let off = offset_us.saturating_abs() > CLOCK_TOLERANCE_US;
-        let told = before.as_ref().is_some_and(|before| before.clock_told);
-        if off && !told {
+        let in_a_row = before.as_ref().map_or(0, |before| before.clock_off).saturating_add(1);
+        let clock_off = if off { in_a_row } else { 0 };
+        if clock_off == CLOCK_BEACONS {
             news.push(News::Clock(name.to_owned(), offset_us));
         }
         let mut changed = before.map(|before| cameras(&before.beacon.viewers)).unwrap_or_default();
         changed.extend(cameras(&beacon.viewers));
-        let peer = Peer { beacon, at: now, offset_us, missing: false, clock_told: off };
+        let peer = Peer { beacon, at: now, offset_us, missing: false, clock_off };
         self.relays.insert(name.to_owned(), peer);
         (news, changed)
     }
@@ -290,10 +295,19 @@ mod tests {
     fn a_clock_that_is_off_and_a_name_that_is_taken_are_told_once() {
         let mut peers = Peers::default();
         let (news, _) = peers.heard("b", beacon(&[]), OWN, at(0), 3_000_000);
-        assert_eq!(news, [News::Joined("b".to_owned()), News::Clock("b".to_owned(), -3_000_000)]);
-        assert_eq!(peers.heard("b", beacon(&[]), OWN, at(1), 3_000_000).0, []);
+        assert_eq!(news, [News::Joined("b".to_owned())], "it may have been late");
+        let mut off = |times: u32| -> Vec<News> {
+            (0..times)
+                .flat_map(|_| peers.heard("b", beacon(&[]), OWN, at(1), 3_000_000).0)
+                .collect()
+        };
+        assert_eq!(off(3), []);
+        assert_eq!(off(20), [News::Clock("b".to_owned(), -3_000_000)]);
         assert_eq!(peers.heard("b", beacon(&[]), OWN, at(2), 1_000).0, [], "it was set right");
-        assert_eq!(peers.heard("b", beacon(&[]), OWN, at(3), 3_000_000).0.len(), 1);
+        let mut off = |times: u32| {
+            (0..times).flat_map(|_| peers.heard("b", beacon(&[]), OWN, at(3), 3_000_000).0).count()
+        };
+        assert_eq!(off(20), 1);
         let own = Beacon { instance: "1".to_owned(), ..beacon(&[]) };
         assert_eq!(peers.heard("a", own, OWN, at(3), 0).0, []);
         assert_eq!(peers.heard("a", beacon(&[]), OWN, at(3), 0).0, [News::NameTaken]);

@@ -358,18 +358,17 @@ impl Cluster {
         }
     }
 
-    /// Nothing is known of what other relays take: that does not make it offline.
-    fn deaf(&self, board: &Board, now: Mono) {
-        self.peers().deaf(now);
-        for camera in board.all().iter().filter(|camera| camera.home(now).is_some()) {
-            camera.unsure(true);
+    /// Since then nothing is known of what other relays take: that does not make it offline.
+    fn unsure(&self, board: &Board, since: Mono) {
+        for camera in board.all().iter().filter(|camera| camera.home(since).is_some()) {
+            camera.unsure(since);
         }
     }
 
     /// They have said how they are.
     fn sure(&self, board: &Board) {
         for camera in board.all() {
-            camera.unsure(false);
+            camera.sure();
         }
     }
 }
@@ -386,7 +385,7 @@ pub(crate) async fn run(cluster: Arc<Cluster>, board: Arc<Board>, stop: Cancella
         let trouble = loop {
             tokio::select! {
                 trouble = &mut session => break trouble,
-                _ = tick.tick() => cluster.while_away(&board),
+                _ = tick.tick() => cluster.while_away(),
                 () = stop.cancelled() => return,
             }
         };
@@ -404,7 +403,7 @@ pub(crate) async fn run(cluster: Arc<Cluster>, board: Arc<Board>, stop: Cancella
         loop {
             tokio::select! {
                 () = &mut waited => break,
-                _ = tick.tick() => cluster.while_away(&board),
+                _ = tick.tick() => cluster.while_away(),
                 () = stop.cancelled() => return,
             }
         }
@@ -412,10 +411,10 @@ pub(crate) async fn run(cluster: Arc<Cluster>, board: Arc<Board>, stop: Cancella
 }
 
 impl Cluster {
-    fn while_away(&self, board: &Board) {
+    fn while_away(&self) {
         let works = matches!(&*self.bus(), Bus::Works { .. });
         if !works {
-            self.deaf(board, clock::mono());
+            self.peers().deaf(clock::mono());
         }
     }
 }

@@ -201,11 +201,12 @@ impl Ingest {
         if !self.bounds.takes_uploads {
             return Err(Refused::NotHere);
         }
+        self.access.upload(Some(camera), headers, query, peer).await?;
+        self.journal.authorised();
+        // Not to strangers: they would hear which cameras there are.
         if self.access.is_hidden(camera) {
             return Err(Refused::Private);
         }
-        self.access.upload(Some(camera), headers, query, peer).await?;
-        self.journal.authorised();
         match self.board.find(upload.camera) {
             Some(camera) => camera.heard(runtime::clock::mono()),
             None if self.board.is_full() => return Err(Refused::TooManyCameras),

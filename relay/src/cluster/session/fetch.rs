@@ -151,10 +151,11 @@ impl Session<'_> {
 
     /// The camera, if this relay shows it.
     pub(super) fn admit(&mut self, id: &CameraId, told: &Told) -> Option<Arc<Camera>> {
-        let hide = told.private && !self.cluster.access.knows_viewers(id);
-        self.cluster.access.hide(id, hide);
-        if hide {
-            let home = told.announced.home.as_deref().unwrap_or(&self.cluster.config.name);
+        // What this relay took itself it knows for whom: whoever took the password away wants it shown.
+        let elsewhere = told.announced.home.as_deref().filter(|_| told.private);
+        let home = elsewhere.filter(|_| !self.cluster.access.knows_viewers(id));
+        self.cluster.access.hide(id, home.is_some());
+        if let Some(home) = home {
             self.say(id, "private", || {
                 format!(
                     "it is private at the relay {home} and has no password for viewing here, so it is neither shown nor \

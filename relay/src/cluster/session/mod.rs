@@ -119,7 +119,10 @@ pub(super) async fn run(cluster: &Cluster, board: &Board) -> Trouble {
     match begin(cluster, board).await {
         Ok((mut session, sources)) => match session.talk(sources).await {
             Ok(never) => match never {},
-            Err(trouble) => trouble,
+            Err(trouble) => {
+                cluster.unsure(board, session.heard);
+                trouble
+            }
         },
         Err(trouble) => trouble,
     }
@@ -305,7 +308,10 @@ impl Session<'_> {
             self.cluster.metrics.redelivered.inc();
             return;
         }
-        camera.announce_frame(told.announced, self.replaying, Now::read());
+        let now = Now::read();
+        // What an earlier connection told of may be lost.
+        camera.retract(Some(told.announced.placed), now.unix_us);
+        camera.announce_frame(told.announced, self.replaying, now);
         self.touch(id);
     }
 
