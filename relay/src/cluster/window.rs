@@ -6,8 +6,9 @@ use std::time::Duration;
 /// A thin link carries that much in a second: two small pictures.
 const MIN: usize = 128 << 10;
 
-/// At the beginning: what a good link carries in a few ms.
-const FIRST: usize = 1 << 20;
+/// At the beginning, when nobody knows the link: a thin one carries it in a second or two. On a good one it grows with
+/// each answer.
+const FIRST: usize = 256 << 10;
 
 /// Pictures under way are memory.
 const MAX: usize = 64 << 20;

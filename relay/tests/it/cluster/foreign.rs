@@ -19,7 +19,7 @@ fn with<T>(nats: &Nats, act: impl AsyncFnOnce(jetstream::Context) -> T) -> T {
     })
 }
 
-fn publish(nats: &Nats, subject: &str, headers: &[(&str, &str)], body: &[u8]) {
+pub(super) fn publish(nats: &Nats, subject: &str, headers: &[(&str, &str)], body: &[u8]) {
     let (subject, body) = (subject.to_owned(), body.to_vec());
     let mut map = HeaderMap::new();
     for (name, value) in headers {
@@ -31,8 +31,16 @@ fn publish(nats: &Nats, subject: &str, headers: &[(&str, &str)], body: &[u8]) {
     });
 }
 
+/// How many messages the stream has; none while there is none.
+pub(super) fn messages(nats: &Nats) -> u64 {
+    with(nats, async |context| {
+        let stream = context.get_stream("stillwatch").await;
+        stream.map_or(0, |stream| stream.cached_info().state.messages)
+    })
+}
+
 /// What a relay would say of a picture.
-fn headers<'a>(at: &'a str, hash: &'a str) -> Vec<(&'a str, &'a str)> {
+pub(super) fn headers<'a>(at: &'a str, hash: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![
         ("frame-captured-at", at),
         ("frame-arrived-at", at),
@@ -45,7 +53,7 @@ fn headers<'a>(at: &'a str, hash: &'a str) -> Vec<(&'a str, &'a str)> {
 }
 
 /// A picture's hash, as the relay tells it.
-fn hash(body: &[u8]) -> String {
+pub(super) fn hash(body: &[u8]) -> String {
     let picture = frame::Picture::accept(body.to_vec().into()).unwrap();
     picture.hash().to_string()
 }

@@ -3,6 +3,7 @@
 mod bus;
 mod examples;
 mod foreign;
+mod healing;
 mod links;
 
 use std::net::SocketAddr;
