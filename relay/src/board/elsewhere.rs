@@ -65,6 +65,8 @@ pub(super) struct Known {
     announced: Option<(Announced, Now)>,
     /// Since when a picture that was announced is missing, and somebody waits for it.
     missing: Option<Mono>,
+    /// The place of one whose picture is no good: it will not come.
+    refused: Option<Placed>,
     /// Whoever takes its frames can't be heard, and it was not offline before.
     pub unsure: bool,
 }
@@ -80,6 +82,16 @@ impl Known {
 
     pub(super) fn is_behind(&self, held: Option<&Held>) -> bool {
         self.ahead(held).is_some()
+    }
+
+    /// Whether the picture that is missing may still come.
+    pub(super) fn waits(&self, held: Option<&Held>) -> bool {
+        self.ahead(held).is_some_and(|(announced, _)| Some(announced.placed) != self.refused)
+    }
+
+    /// The picture at this place is no good.
+    pub(super) fn refuse(&mut self, placed: Placed) {
+        self.refused = Some(placed);
     }
 
     /// The place of the newest frame that is known of.
@@ -308,6 +320,17 @@ mod tests {
         known.retract(Some(placed(10)), now(21).unix_us);
         assert!(!known.is_behind(Some(&there)));
         assert_eq!(known.placed(Some(&there)), Some(placed(10)));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_picture_that_is_no_good() {
+        let mut known = Known::default();
+        known.announce(announced(5), None, false, now(5));
+        assert!(known.waits(None));
+        known.refuse(placed(5));
+        assert!(known.is_behind(None) && !known.waits(None));
+        known.announce(announced(6), None, false, now(6));
+        assert!(known.waits(None));
     }
 
     #[test]

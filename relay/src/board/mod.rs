@@ -244,12 +244,12 @@ impl Camera {
     /// Waits for the newest picture, where it is elsewhere and can be had, but not for long; returns whether it had
     /// to. Whoever calls this looks: see [`Camera::watched`] and [`Camera::asked`].
     pub(crate) async fn fetched(&self) -> bool {
-        if !self.wanted.is_open() || !self.is_behind() {
+        if !self.wanted.is_open() || !self.waits() {
             return false;
         }
         let mut frames = self.newest.subscribe();
         let fetched = async {
-            while self.wanted.is_open() && self.is_behind() {
+            while self.wanted.is_open() && self.waits() {
                 // It ends with the camera only.
                 if frames.changed().await.is_err() {
                     return;
@@ -264,6 +264,17 @@ impl Camera {
     /// Whether there is a newer frame than the one that can be shown.
     pub(crate) fn is_behind(&self) -> bool {
         self.known().is_behind(self.newest.borrow().as_deref())
+    }
+
+    fn waits(&self) -> bool {
+        self.known().waits(self.newest.borrow().as_deref())
+    }
+
+    /// The picture that was announced at this place is no good.
+    pub(crate) fn refuse(&self, placed: Placed) {
+        self.known().refuse(placed);
+        // Whoever waits for it waits no longer.
+        self.newest.send_modify(|_| {});
     }
 
     /// How many watch here; all who ask for still pictures are one.
@@ -491,6 +502,7 @@ impl Camera {
         let held = Arc::new(held.numbered(number).arrived(arrived_us));
         self.newest.send_replace(Some(Arc::clone(&held)));
         known.signs.shown(now.mono, hash, may_repeat);
+        known.unsure = false;
         known.shows(&held, now.mono);
         self.counts.accepted.inc();
         self.counts.bytes.inc_by(bytes as u64);

@@ -134,6 +134,9 @@ impl Viewer {
             }
             // The newest by now, not the one that woke us.
             let Some(held) = self.frames.borrow_and_update().clone() else { continue };
+            if self.last == Some(held.number) {
+                continue;
+            }
             // Without a picture in this size there is nothing to show; the next frame may have one.
             let Ok(rendition) = self.scaler.get(&self.camera, &held, self.size).await else {
                 continue;

@@ -142,7 +142,7 @@ impl Viewer {
                 changed = frames.changed(), if self.window.may_send() => {
                     if changed.is_err() { return Ok(()) }
                     let held = frames.borrow_and_update().clone();
-                    if let Some(held) = held {
+                    if let Some(held) = held.filter(|held| self.last != Some(held.number)) {
                         self.show(&held, scaler, size).await?;
                     }
                 }

@@ -97,12 +97,15 @@ impl Session<'_> {
                 return ("refused", Got::NoFrame(number));
             }
         };
-        let got =
-            Got::Frame(Message { number, placed: told.announced.placed, private: told.private });
+        let placed = told.announced.placed;
+        let got = Got::Frame(Message { number, placed, private: told.private });
         match self.show(id, told, &message.payload) {
             Ok(true) => ("shown", got),
             Ok(false) => ("older", got),
             Err(why) => {
+                if let Some(camera) = self.board.find(id) {
+                    camera.refuse(placed);
+                }
                 self.say(id, "refused", || format!("a picture from the bus is refused: {why}"));
                 ("refused", got)
             }
