@@ -27,6 +27,7 @@ struct Seen {
     since: Mono,
     older: u64,
     refused: u64,
+    two_agents: bool,
 }
 
 /// Runs until `stop`. It looks for the first time when it is called, which is before anybody can upload: what
@@ -62,15 +63,24 @@ fn look(camera: &Camera, now: Mono) -> Seen {
         since: now,
         older: camera.counts.older.get(),
         refused: camera.counts.refused.all().values().sum(),
+        two_agents: camera.has_two_agents(),
     }
 }
 
 fn compare(seen: &mut BTreeMap<CameraId, Seen>, camera: &Camera, now: Mono) {
-    let new = || Seen { state: State::Empty, since: now, older: 0, refused: 0 };
+    let new = || Seen { state: State::Empty, since: now, older: 0, refused: 0, two_agents: false };
     let before = seen.entry(camera.id.clone()).or_insert_with(new);
     let after = look(camera, now);
     camera.announce(after.state);
     camera.record(now);
+    if after.two_agents && !std::mem::replace(&mut before.two_agents, true) {
+        let id = &camera.id;
+        tracing::warn!(
+            camera = %id,
+            "camera {id}: two agents have this name and take turns: what is shown jumps between them; give each a name of \
+             its own (the agent's camera.id)"
+        );
+    }
     if before.state != after.state {
         say(camera, before, &after);
         *before = after;

@@ -65,13 +65,46 @@ pub(super) struct Known {
     announced: Option<(Announced, Now)>,
     /// Since when a picture that was announced is missing, and somebody waits for it.
     missing: Option<Mono>,
+    starts: Starts,
     /// The place of one whose picture is no good: it will not come.
     refused: Option<Placed>,
     /// Whoever takes its frames can't be heard, and it was not offline before.
     pub unsure: bool,
 }
 
+/// Which starts of an agent frames came from. One that is over never comes back; where two take turns, two agents have
+/// one name, and what is shown jumps between them.
+#[derive(Debug, Default)]
+struct Starts {
+    now: Option<u64>,
+    before: Option<u64>,
+    turns: u32,
+}
+
+/// So often may one come back: a frame that was on its way for long.
+const TURNS: u32 = 3;
+
+impl Starts {
+    fn saw(&mut self, boot: Option<u64>) {
+        if boot.is_none() || boot == self.now {
+            return;
+        }
+        self.turns += u32::from(boot == self.before && self.turns < TURNS);
+        (self.before, self.now) = (self.now, boot);
+    }
+}
+
 impl Known {
+    /// A frame of this start of its agent is the newest.
+    pub(super) fn saw(&mut self, boot: Option<u64>) {
+        self.starts.saw(boot);
+    }
+
+    /// Whether two agents have this camera's name.
+    pub(super) fn has_two_agents(&self) -> bool {
+        self.starts.turns >= TURNS
+    }
+
     /// The frame that was announced, if its picture is not here.
     fn ahead(&self, held: Option<&Held>) -> Option<&(Announced, Now)> {
         let newer = |announced: &Announced, at: &Now| {
@@ -142,6 +175,7 @@ impl Known {
             // Nobody remembers what was before.
             (true, _) => self.signs = Signs::restored(arrived),
         }
+        self.saw(announced.placed.stamp.boot);
         self.missing.get_or_insert(now.mono);
         self.announced = Some((announced, now));
         true
@@ -320,6 +354,19 @@ mod tests {
         known.retract(Some(placed(10)), now(21).unix_us);
         assert!(!known.is_behind(Some(&there)));
         assert_eq!(known.placed(Some(&there)), Some(placed(10)));
+    }
+
+    #[test]
+    fn two_agents_with_one_name_are_known_by_their_turns() {
+        let mut starts = Starts::default();
+        for boot in [None, Some(1), Some(1), Some(2), Some(3), Some(2), Some(3)] {
+            starts.saw(boot);
+        }
+        assert_eq!(starts.turns, 2, "restarts, and a frame that was late");
+        starts.saw(Some(4));
+        starts.saw(Some(3));
+        starts.saw(Some(4));
+        assert_eq!(starts.turns, TURNS);
     }
 
     #[test]

@@ -437,6 +437,11 @@ impl Camera {
         self.known().unsure = false;
     }
 
+    /// Whether two agents have this camera's name, here or at two relays.
+    pub(crate) fn has_two_agents(&self) -> bool {
+        self.known().has_two_agents()
+    }
+
     /// What was announced can't be had any more: see [`Known::retract`].
     pub(crate) fn retract(&self, there: Option<Placed>, now_us: i64) {
         self.known().retract(there, now_us);
@@ -503,6 +508,7 @@ impl Camera {
         self.newest.send_replace(Some(Arc::clone(&held)));
         known.signs.shown(now.mono, hash, may_repeat);
         known.unsure = false;
+        known.saw(stamp.boot);
         known.shows(&held, now.mono);
         self.counts.accepted.inc();
         self.counts.bytes.inc_by(bytes as u64);

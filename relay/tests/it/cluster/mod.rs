@@ -322,6 +322,23 @@ fn a_private_camera_is_shown_by_those_only_who_know_for_whom() {
 }
 
 #[test]
+fn cameras_with_one_name_are_told_so() {
+    let nats = Nats::start("");
+    let [a, b] = ["a", "b"].map(|name| relay(name, &nats.url(), ""));
+    let boots = ["00000000000000aa", "00000000000000bb"];
+    for n in 0..12_u32 {
+        for (relay, boot) in [&a, &b].into_iter().zip(boots) {
+            let seq = n.to_string();
+            upload(relay, "garden", &[("Frame-Boot", boot), ("Frame-Seq", &seq)], &jpeg(n));
+            shows(&a, "garden", &jpeg(n));
+        }
+    }
+    for relay in [&a, &b] {
+        relay.said("camera garden: two agents have this name", 1);
+    }
+}
+
+#[test]
 fn relays_with_one_name_are_told_so() {
     let nats = Nats::start("");
     let a = relay("same", &nats.url(), "");
