@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use frame::{CameraId, ContentHash};
@@ -218,14 +218,43 @@ impl Known {
     }
 }
 
+/// Cameras of which somebody is to hear, each once until it looks. As many as there are, at most.
+#[derive(Debug, Default)]
+pub(crate) struct Noted {
+    ids: Mutex<BTreeSet<CameraId>>,
+    noted: Notify,
+}
+
+impl Noted {
+    pub(crate) fn note(&self, id: &CameraId) {
+        if self.ids().insert(id.clone()) {
+            self.noted.notify_one();
+        }
+    }
+
+    /// Waits for some.
+    pub(crate) async fn next(&self) -> BTreeSet<CameraId> {
+        loop {
+            let noted = self.noted.notified();
+            let ids = std::mem::take(&mut *self.ids());
+            if !ids.is_empty() {
+                return ids;
+            }
+            noted.await;
+        }
+    }
+
+    fn ids(&self) -> MutexGuard<'_, BTreeSet<CameraId>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Cameras that somebody looks at here whose picture is elsewhere; read by whoever fetches them.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     /// Whether anybody can fetch now.
     open: AtomicBool,
-    /// As many as there are cameras, at most.
-    ids: Mutex<BTreeSet<CameraId>>,
-    asked: Notify,
+    asked: Noted,
 }
 
 impl Wanted {
@@ -239,21 +268,12 @@ impl Wanted {
     }
 
     pub(super) fn ask(&self, id: &CameraId) {
-        if self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone()) {
-            self.asked.notify_one();
-        }
+        self.asked.note(id);
     }
 
     /// Waits for somebody to ask.
     pub(crate) async fn next(&self) -> BTreeSet<CameraId> {
-        loop {
-            let asked = self.asked.notified();
-            let ids = std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner));
-            if !ids.is_empty() {
-                return ids;
-            }
-            asked.await;
-        }
+        self.asked.next().await
     }
 }
 

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use ages::STEP as AGES_STEP;
 pub(crate) use counts::Refused;
-pub(crate) use elsewhere::{Announced, Newest, Presence, Wanted};
+pub(crate) use elsewhere::{Announced, Newest, Noted, Presence, Wanted};
 pub(crate) use held::{Held, Kept};
 pub(crate) use rendition::{BOUNDARY, OPEN_HEAD, Rendition};
 pub(crate) use sizes::{Cell, NoSize, NotScaled, Size};

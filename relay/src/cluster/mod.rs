@@ -365,6 +365,13 @@ impl Cluster {
         }
     }
 
+    fn while_away(&self) {
+        let works = matches!(&*self.bus(), Bus::Works { .. });
+        if !works {
+            self.peers().deaf(clock::mono());
+        }
+    }
+
     /// They have said how they are.
     fn sure(&self, board: &Board) {
         for camera in board.all() {
@@ -406,15 +413,6 @@ pub(crate) async fn run(cluster: Arc<Cluster>, board: Arc<Board>, stop: Cancella
                 _ = tick.tick() => cluster.while_away(),
                 () = stop.cancelled() => return,
             }
-        }
-    }
-}
-
-impl Cluster {
-    fn while_away(&self) {
-        let works = matches!(&*self.bus(), Bus::Works { .. });
-        if !works {
-            self.peers().deaf(clock::mono());
         }
     }
 }

@@ -7,7 +7,7 @@ use runtime::secret::Secret;
 use runtime::settings::ConfigError;
 use serde::Deserialize;
 
-use super::read_password;
+use super::{read_password, wrong};
 use crate::cluster::{ClusterConfig, Login, Role, is_name};
 
 #[derive(Debug, Clone, Deserialize)]
@@ -53,11 +53,6 @@ pub(super) struct Besides<'a> {
     pub max_frame_bytes: usize,
     /// systemd's.
     pub password: Option<Secret>,
-}
-
-/// What is wrong with a key.
-fn wrong(place: &impl Fn(&str) -> String, key: &str, line: &str) -> ConfigError {
-    ConfigError::Value(format!("{}{key}: {line}", place(key)))
 }
 
 impl RawCluster {

@@ -7,7 +7,7 @@ use runtime::secret::Secret;
 use runtime::settings::{self, ConfigError};
 use serde::Deserialize;
 
-use super::{absolute, list, read_password};
+use super::{absolute, list, read_password, wrong};
 use crate::export::bucket::BucketConfig;
 use crate::export::files::FilesConfig;
 
@@ -67,8 +67,7 @@ impl RawExport {
             interval,
             durable,
         });
-        let wrong =
-            |key: &str, what: &str| ConfigError::Value(format!("{}{key}: {what}", place(key)));
+        let wrong = |key: &str, what: &str| wrong(place, key, what);
         let Some(bucket) = self.s3_bucket.clone() else {
             return Ok(Exports { files, bucket: None });
         };

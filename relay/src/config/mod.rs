@@ -409,13 +409,17 @@ fn pages(
     Ok(PagesConfig { title: site.title.clone(), url, origins, mirrors })
 }
 
+/// What is wrong with a key.
+fn wrong(place: &impl Fn(&str) -> String, key: &str, line: &str) -> ConfigError {
+    ConfigError::Value(format!("{}{key}: {line}", place(key)))
+}
+
 fn shared_cache(
     site: &RawSite,
     place: &impl Fn(&str) -> String,
 ) -> Result<SharedCache, ConfigError> {
-    SharedCache::new(site.shared_cache).map_err(|wrong| {
-        ConfigError::Value(format!("{}site.shared_cache: {wrong}", place("site.shared_cache")))
-    })
+    let key = "site.shared_cache";
+    SharedCache::new(site.shared_cache).map_err(|why| wrong(place, key, why))
 }
 
 /// With a slash at its end, so that paths can be added.

@@ -33,8 +33,7 @@ use super::{
 };
 use crate::board::{Camera, Held, Size};
 use crate::client;
-use crate::metrics::BucketCounts;
-use crate::metrics::Kind;
+use crate::metrics::{BucketCounts, Kind};
 use crate::routes::Site;
 use crate::status;
 use pace::{Ended, Pace};

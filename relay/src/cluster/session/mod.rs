@@ -240,15 +240,13 @@ impl Session<'_> {
         self.cluster.works();
         // An ingest relay has no viewers to fetch for.
         self.board.wanted().open(self.cluster.config.role.shows_all());
-        if self.cluster.config.role.takes_uploads() {
-            for camera in self.board.all() {
-                // What was uploaded here while the bus was away, or before it lost it.
-                if let Some(held) = camera.newest().filter(|held| held.home.is_none()) {
-                    self.cluster.outgoing.put(held, clock::mono());
-                }
-            }
-        }
+        let takes_uploads = self.cluster.config.role.takes_uploads();
         for camera in self.board.all() {
+            // What was uploaded here while the bus was away, or before it lost it.
+            if let Some(held) = camera.newest().filter(|held| takes_uploads && held.home.is_none())
+            {
+                self.cluster.outgoing.put(held, clock::mono());
+            }
             self.touch(camera.id.clone());
         }
     }
